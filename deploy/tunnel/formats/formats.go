@@ -153,7 +153,15 @@ func isNetworkd(f foreign.File) bool {
 // isNetplan looks for the top-level key of netplan, because other programs have YAML files
 // too.
 func isNetplan(f foreign.File) bool {
-	return (strings.HasSuffix(f.Name, ".yaml") || strings.HasSuffix(f.Name, ".yml")) && hasLine(f, "network:")
+	if !strings.HasSuffix(f.Name, ".yaml") && !strings.HasSuffix(f.Name, ".yml") {
+		return false
+	}
+	for line := range bytes.Lines(f.Text) {
+		if bytes.HasPrefix(line, []byte("network:")) { // a comment or a mapping may follow
+			return true
+		}
+	}
+	return hasLine(f, "network:")
 }
 
 func isKeyfile(f foreign.File) bool {

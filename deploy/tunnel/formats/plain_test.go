@@ -27,3 +27,14 @@ func TestNotPlain(t *testing.T) {
 		}
 	}
 }
+
+// TestNetplanBegins: a file of netplan may have anything after its first word.
+func TestNetplanBegins(t *testing.T) {
+	for _, text := range []string{"network:\n  tunnels: {}\n", "# cloud-init\nnetwork:  # ours\n  tunnels: {}\n",
+		"network: {tunnels: {wg0: {mode: sit}}}\n"} {
+		_, err := Parse([]foreign.File{{Name: "60.yaml", Text: []byte(text)}}, "", nil)
+		if err == nil || !strings.Contains(err.Error(), "no tunnel of mode wireguard") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/words"
 )
 
 // A parser reads one tunnel.
@@ -88,11 +89,31 @@ func (p *parser) tunnel(t field) {
 		}
 	}
 	if p.mode != "wireguard" && p.mode != "" {
+		if !slices.Contains(otherModes, p.mode) {
+			p.noMode(fields)
+		}
 		return
 	}
 	p.d.Comment = append(p.d.Comment, comments(t.at)...)
 	p.d.Comment = append(p.d.Comment, comments(t.value, "peers")...)
 	p.handle(fields, "tunnels", tunnelKeys)
+}
+
+// otherModes are the modes of tunnels that are not WireGuard's (netplan(5)).
+var otherModes = []string{"sit", "gre", "ip6gre", "ipip", "ipip6", "ip6ip6", "vti", "vti6", "vxlan", "isatap", "gretap",
+	"ip6gretap"}
+
+// noMode reports a mode that netplan does not have.
+func (p *parser) noMode(fields []field) {
+	for _, e := range fields {
+		if e.key == "mode" {
+			why := "netplan has no mode " + foreign.Shown(p.mode) + " of tunnels"
+			if near := words.Nearest(p.mode, slices.Values([]string{"wireguard"})); near != "" {
+				why += ": did you mean " + near + "?"
+			}
+			p.Wrong(p.pos(e.value), "", "%s", why)
+		}
+	}
 }
 
 const (
@@ -171,32 +192,53 @@ func (p *parser) number(e field, high int) int {
 
 // key reads the private key, or the path of its file on the host.
 func key(p *parser, e field) {
-	n := e.value
-	if n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle == 0 || hasField(n, "private") {
-		for _, f := range p.fields(n, e.key) {
-			if f.key != "private" {
-				p.Unknown(p.pos(f.at), e.key, f.key, []string{"private"})
-				continue
-			}
-			n = f.value
+	if n := e.value; n.Kind != yaml.MappingNode || len(n.Content) > 0 && n.Content[0].Kind != yaml.ScalarNode {
+		p.privateKey(e) // a value, or a template, {{ … }}, which only looks like a mapping
+		return
+	}
+	for _, f := range p.fields(e.value, e.key) {
+		switch f.key {
+		case "private":
+			p.privateKey(f)
+		case "private-key-flags":
+			p.keyFlags(f)
+		default:
+			p.Unknown(p.pos(f.at), e.key, f.key, keyFields)
 		}
 	}
-	switch s := p.text(n, e.key); {
-	case n.Kind != yaml.ScalarNode: // reported already
+}
+
+// keyFields are the keys of a mapping for the private key.
+var keyFields = []string{"private", "private-key-flags"}
+
+func (p *parser) privateKey(e field) {
+	switch s := p.text(e.value, e.key); {
+	case e.value.Kind != yaml.ScalarNode: // reported already
 	case isFile(s):
-		p.d.PrivateKeyFile, p.keyFile = path.Clean(s), p.pos(n)
+		p.d.PrivateKeyFile, p.keyFile = path.Clean(s), p.pos(e.value)
 	default:
-		p.d.PrivateKey = p.PrivateKey(p.pos(n), e.key, s)
+		p.d.PrivateKey = p.PrivateKey(p.pos(e.value), e.key, s)
+	}
+}
+
+// keyFlags reads where NetworkManager has the private key from, if it is not in the file.
+func (p *parser) keyFlags(e field) {
+	for _, n := range p.items(e.value, e.key) {
+		switch flag := p.text(n, e.key); flag {
+		case "agent-owned":
+			p.left(e, e.key, "the key is with the user's keyring, not in the file")
+		case "not-saved":
+			p.left(e, e.key, "the key is asked for at each start, and not in the file")
+		case "not-required":
+		default:
+			p.Wrong(p.pos(n), "", "%s: %s is none of agent-owned, not-saved, not-required", e.key, foreign.Shown(flag))
+		}
 	}
 }
 
 // isFile reports whether s is a path and not a key. One key in 64 begins with a slash; 44
 // characters that end in "=" are a key (is_wireguard_key of netplan 1.2.2).
 func isFile(s string) bool { return path.IsAbs(s) && !foreign.KeyShaped(s) }
-
-func hasField(n *yaml.Node, key string) bool {
-	return n.Kind == yaml.MappingNode && len(n.Content) > 1 && n.Content[0].Value == key
-}
 
 var peerKeys = map[string]handler{
 	"keys": func(p *parser, e field) {

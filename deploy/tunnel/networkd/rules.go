@@ -19,6 +19,7 @@ type rule struct {
 	family   families // zero: not given
 	further  bool     // it has other selectors or actions
 	used     bool     // it belongs to the policy routing of a default route
+	early    bool     // it was reported to come before the routes of the main table
 }
 
 func (p *parser) rule() *rule { return &p.rules[len(p.rules)-1] }
@@ -110,7 +111,8 @@ func (p settler) ruledTables(ipv4 bool) map[int]bool {
 				o.used, before = true, true
 			}
 		}
-		if !before {
+		if !before && !r.early {
+			r.early = true
 			p.left(r.at, "[RoutingPolicyRule]", "it comes before all routes of the main table; a tunnel's default "+
 				"route comes after those of the host's own networks")
 		}

@@ -108,8 +108,10 @@ func together(tables ...map[string]handler) map[string]handler {
 	return all
 }
 
-// groups are the groups that a WireGuard profile may have, besides one for each peer.
-var groups = []string{"connection", "wireguard", "wireguard-peer", "ipv4", "ipv6", "proxy", "user", "match"}
+// groups are the groups that a WireGuard profile may have, besides one for each peer. Those
+// after match are for a device of any kind, and netplan writes [ethernet] for all.
+var groups = []string{"connection", "wireguard", "wireguard-peer", "ipv4", "ipv6", "proxy", "user", "match", "ethernet",
+	"802-3-ethernet", "ethtool", "hostname", "link", "prefix-delegation", "sriov", "tc"}
 
 const peerGroup = "wireguard-peer."
 
@@ -133,7 +135,7 @@ func (p *parser) group(g *group) {
 	case g.name == "ipv6":
 		p.at = &p.ip[1]
 		p.lines(g, g.name, ipKeys)
-	case g.name == "proxy", g.name == "user", g.name == "match":
+	case slices.Contains(groups, g.name):
 		p.lines(g, g.name, nil)
 	case strings.HasPrefix(g.name, "."): // internal to NetworkManager
 	default:

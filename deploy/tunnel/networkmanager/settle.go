@@ -57,8 +57,8 @@ func (p *parser) method(ipv6 bool) {
 		p.d.WithoutIPv6 = p.d.WithoutIPv6 || ipv6 && p.allows6()
 		fallthrough
 	case "", "ignore":
-		if len(s.addresses) > 0 || len(s.routes) > 0 {
-			p.Wrong(s.method.at, "method=manual", "there are addresses or routes, which NetworkManager refuses with this method")
+		if at, ok := s.first(); ok {
+			p.Wrong(at, "method=manual", "there are addresses or routes, which NetworkManager refuses with this method")
 		}
 		return
 	case "auto", "link-local", "shared", "dhcp":
@@ -68,6 +68,23 @@ func (p *parser) method(ipv6 bool) {
 		p.Wrong(s.method.at, "", "method: %s is none of manual, disabled, ignore", foreign.Shown(s.method.value))
 	}
 	p.d.Addresses = append(p.d.Addresses, s.addresses...)
+}
+
+// first returns the place of the method or, if the group has none, of the first address or
+// route. It reports false if there are neither addresses nor routes.
+func (s *setting) first() (at foreign.Pos, ok bool) {
+	switch {
+	case len(s.addresses) > 0:
+		at = s.addresses[0].Pos
+	case len(s.routes) > 0:
+		at = s.routes[0].Pos
+	default:
+		return at, false
+	}
+	if s.method.at.Line > 0 {
+		at = s.method.at
+	}
+	return at, true
 }
 
 func (p *parser) allows6() bool {

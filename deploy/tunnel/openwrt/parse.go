@@ -106,7 +106,8 @@ func (b *builder) noKey(at foreign.Pos) {
 var interfaceKeys = []string{"proto", "private_key", "listen_port", "mtu", "fwmark", "addresses", "disabled", "auto",
 	"metric", "ip4table", "ip6table", "defaultroute", "peerdns", "dns", "dns_search", "dns_metric", "ipv6", "delegate",
 	"nohostroute", "tunlink", "ip6prefix", "ip6assign", "ip6hint", "ip6ifaceid", "ip6class", "force_link", "multicast",
-	"device", "ifname", "type", "zone", "hostname", "txqueuelen", "ipaddr", "netmask", "gateway", "macaddr"}
+	"device", "ifname", "type", "zone", "hostname", "txqueuelen", "ipaddr", "netmask", "gateway", "macaddr", "ip6weight",
+	"tags", "multipath", "sourcefilter"}
 
 // setters read the options of an interface that a tunnel file has keys for.
 var setters = map[string]func(*builder, *option){
@@ -176,7 +177,7 @@ func (b *builder) other(o *option) {
 		b.left(o.at, o.key, "it is prefix delegation of OpenWrt's own: write the addresses out")
 	case "tunlink":
 		b.left(o.at, o.key, "the encrypted packets leave by the host's own routes")
-	case "dns_metric", "multicast", "hostname", "txqueuelen":
+	case "dns_metric", "multicast", "hostname", "txqueuelen", "ip6weight", "tags", "multipath", "sourcefilter":
 		b.left(o.at, o.key, "a tunnel file says nothing of it")
 	case "ipaddr", "netmask", "gateway", "broadcast", "macaddr", "ip6addr", "ip6gw":
 		b.left(o.at, o.key, "OpenWrt does not look at it with the protocol wireguard")
@@ -205,6 +206,10 @@ func (p *parser) section(s *section) {
 	}
 	if b := p.under(s); b != nil {
 		b.above(s)
+		return
+	}
+	if b := p.byName[s.text("name")]; b != nil && s.kind == "device" {
+		b.left(s.at, "config device", "the tunnel's device is OpenWrt's own: write its options into the interface")
 		return
 	}
 	if b := p.byName[s.text("interface")]; b != nil && s.kind != "interface" {
@@ -301,6 +306,13 @@ func (b *builder) route(s *section) {
 			b.left(s.at, "config "+s.kind, "it leads nowhere: not into the tunnel")
 			return
 		}
+		if o.key == "table" {
+			var ok bool
+			if r.Table, ok = b.table(o); !ok {
+				return
+			}
+			continue
+		}
 		b.routeOption(&r, s, o)
 	}
 	if !r.Prefix.IsValid() {
@@ -324,12 +336,6 @@ func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
 		r.Gateway = addr
 	case "metric":
 		r.Metric = b.number(o, 0, math.MaxInt32)
-	case "table":
-		if n, err := strconv.Atoi(o.text()); err == nil {
-			r.Table = n
-		} else if o.text() != "main" {
-			b.left(o.at, o.key, "a table has a number here")
-		}
 	default:
 		b.left(o.at, o.key, "a route of the tunnel has only a prefix, gateway, metric and table")
 	}
@@ -364,39 +370,75 @@ func maskLength(mask string) int {
 	return -1
 }
 
-// settle decides what depends on the whole file.
-func (b *builder) settle() {
-	for i, o := range b.tables {
-		if o == nil {
-			continue
-		}
-		n, err := strconv.Atoi(strings.Join(o.values, ""))
-		other := b.tables[1-i]
-		switch {
-		case err != nil:
-			b.left(o.at, o.key, "a table has a number here")
-		case other != nil && strings.Join(other.values, "") != strings.Join(o.values, ""):
-			b.left(o.at, o.key, "both families are in one table")
-		default:
-			b.d.Table = n
-		}
+// tables are the routing tables with a name of their own (system_resolve_rt_table in netifd's
+// system-linux.c). The main table is 0 here.
+var tables = map[string]int{"main": 0, "254": 0, "default": 253, "local": 255, "prelocal": 128}
+
+// table reads a routing table. A name that only the router's rt_tables has is left out, and ok
+// is false: without it the routes would be in the main table, and take all packets.
+func (b *builder) table(o *option) (n int, ok bool) {
+	name := o.text()
+	if n, ok := tables[name]; ok {
+		return n, true
 	}
-	if b.noDefault {
-		b.withoutDefault()
+	if strings.Trim(name, "0123456789") != "" {
+		b.left(o.at, o.key, "only the router knows a table of that name, so what is in it is left out: write the number, which is in "+
+			"/etc/iproute2/rt_tables")
+		return 0, false
 	}
+	return b.number(o, 0, foreign.Max32), true
 }
 
-// withoutDefault drops the default routes of the peers, as netifd does with defaultroute
-// '0'.
-func (b *builder) withoutDefault() {
+// settle decides what depends on the whole file. A tunnel has one table for both families.
+func (b *builder) settle() {
+	var of [2]int
+	known := [2]bool{true, true}
+	for i, o := range b.tables {
+		if o != nil {
+			of[i], known[i] = b.table(o)
+		}
+	}
+	four, six := b.routed()
+	switch four, six = four && known[0], six && known[1]; {
+	case of[0] == of[1], !six:
+		b.d.Table = of[0]
+	case !four:
+		b.d.Table = of[1]
+	default:
+		for _, o := range b.tables {
+			if o != nil {
+				b.left(o.at, o.key, "both families are in one table")
+			}
+		}
+		b.d.Table = max(of[0], of[1])
+	}
+	b.unroute(func(a netip.Prefix) bool {
+		return b.noDefault && a.Bits() == 0 || !known[0] && a.Addr().Is4() || !known[1] && a.Addr().Is6()
+	})
+}
+
+// routed reports for which families there are routes for allowed IPs.
+func (b *builder) routed() (four, six bool) {
+	for _, p := range b.d.Peers {
+		for _, a := range p.AllowedIPs {
+			four = four || p.Routed && a.Addr().Is4()
+			six = six || p.Routed && a.Addr().Is6() && !b.d.WithoutIPv6
+		}
+	}
+	return four, six
+}
+
+// unroute drops the routes for some of the allowed IPs of the peers. Those for the others
+// become routes of the device.
+func (b *builder) unroute(which func(netip.Prefix) bool) {
 	for i := range b.d.Peers {
 		p := &b.d.Peers[i]
-		if !p.Routed || !slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 }) {
+		if !p.Routed || !slices.ContainsFunc(p.AllowedIPs, which) {
 			continue
 		}
 		p.Routed = false
 		for _, a := range p.AllowedIPs {
-			if a.Bits() != 0 {
+			if !which(a) {
 				b.d.Routes = append(b.d.Routes, foreign.Route{Pos: p.Pos, Prefix: a, Table: b.d.Table, Metric: b.d.Metric})
 			}
 		}

@@ -50,7 +50,6 @@ func TestErrors(t *testing.T) {
 		{"config interface wg0\n\toption proto wireguard\n\toption private_key generate\n",
 			[]string{"network:3", "ifup wg0"}},
 		{begin + "config wireguard_wg1\n", []string{"network:4", "not here"}},
-		{begin + "config wireguard_wg0\n", []string{"network:4", "no public_key"}},
 		{begin + peer + "\toption allowed_ips '10.0.0.0/33'\n", []string{"network:6", "10.0.0.0/33"}},
 		{begin + peer + "\toption endpoint_host 'YOUR_SERVER'\n", []string{"network:6", "placeholder"}},
 		{begin + "config route\n\toption interface wg0\n", []string{"network:4", "no target"}},
@@ -94,6 +93,49 @@ func TestAbove(t *testing.T) {
 	}
 	if len(d.Left) != 2 || d.Left[0].What != "ip6assign" || d.Left[1].What != "config interface" {
 		t.Error(d.Left)
+	}
+}
+
+// TestTables: a tunnel has one table for both families. One whose number only the router knows
+// takes its routes with it, because in the main table they would take all packets.
+func TestTables(t *testing.T) {
+	for _, c := range []struct{ options, want string }{
+		{"\toption ip4table 100\n\toption ip6table 100\n", "table 100, routed"},
+		{"\toption ip4table main\n", "table 0, routed"},
+		{"\toption ip4table 100\n", "table 100, routed, left network:4 ip4table"},
+		{"\toption ip4table 100\n\toption ipv6 0\n", "table 100, routed"},
+		{"\toption ip4table vpn\n", "table 0, route ::/0, left network:4 ip4table"},
+		{"\toption ip4table vpn\n\toption ip6table vpn\n", "table 0, left network:4 ip4table, left network:5 ip6table"},
+		{"config route\n\toption interface wg0\n\toption target 10.0.0.0/8\n\toption table vpn\n",
+			"table 0, routed, left network:7 table"},
+		{"config route\n\toption interface wg0\n\toption target 10.0.0.0/8\n\toption table default\n",
+			"table 0, routed, route 10.0.0.0/8 table 253"},
+		{"config wireguard_wg0\n\toption description new\n", "table 0, routed, left network:4 wireguard_wg0"},
+		{"config device\n\toption name wg0\n\toption mtu 1400\n", "table 0, routed, left network:4 config device"},
+		{"\toption tags vpn\n\toption multipath off\n", "table 0, routed, left network:4 tags, left network:5 multipath"},
+	} {
+		text := begin + c.options + peer + "\toption route_allowed_ips 1\n\tlist allowed_ips 0.0.0.0/0\n\tlist allowed_ips ::/0\n"
+		devices, err := Parse([]foreign.File{{Name: "network", Text: []byte(text)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := devices[0]
+		got := fmt.Sprint("table ", d.Table)
+		if d.Peers[0].Routed {
+			got += ", routed"
+		}
+		for _, r := range d.Routes {
+			got += ", route " + r.Prefix.String()
+			if r.Table != 0 {
+				got += fmt.Sprint(" table ", r.Table)
+			}
+		}
+		for _, l := range d.Left {
+			got += fmt.Sprint(", left ", l.Pos.File, ":", l.Pos.Line, " ", l.What)
+		}
+		if got != c.want {
+			t.Errorf("%q: %s, want %s", c.options, got, c.want)
+		}
 	}
 }
 

@@ -30,10 +30,10 @@ func (b *builder) peer(s *section) {
 		peer.Endpoint = b.Endpoint(at, "endpoint_host", net.JoinHostPort(strings.Trim(host, "[]"), port))
 	}
 	switch {
-	case s.options["public_key"] == nil:
-		b.Wrong(s.at, "", "the peer has no public_key")
 	case s.on("disabled"):
 		b.left(s.at, "disabled", "OpenWrt does not have this peer: take it out of the file, or switch it on")
+	case s.text("public_key") == "":
+		b.left(s.at, s.kind, "the peer has no public_key, and OpenWrt passes it by")
 	default:
 		b.d.Peers = append(b.d.Peers, peer)
 	}
@@ -43,7 +43,9 @@ func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
 	value := o.text()
 	switch o.key {
 	case "public_key":
-		peer.PublicKey = b.PublicKey(o.at, o.key, value)
+		if value != "" {
+			peer.PublicKey = b.PublicKey(o.at, o.key, value)
+		}
 	case "preshared_key":
 		if value != "" {
 			peer.PresharedKey = b.PresharedKey(o.at, o.key, value)
