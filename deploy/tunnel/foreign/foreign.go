@@ -149,6 +149,7 @@ type Peer struct {
 	Beside      []string // those of Comment that are about a key and so do not name the peer
 
 	PublicKey        keyring.PublicKey
+	PublicKeyFile    string               // on the host, in the place of PublicKey; "": none
 	PresharedKey     keyring.PresharedKey // zero: none in the files
 	PresharedKeyFile string               // on the host; "": none
 	Endpoint         string               // address:port, [address]:port or name:port; "": none, the peer connects to us
@@ -157,6 +158,7 @@ type Peer struct {
 	Routed           bool                 // the program adds a route for each allowed IP
 
 	EndpointAt, AllowedAt Pos // where they are; zero: not recorded
+	KeyAt                 Pos // where PublicKeyFile is
 }
 
 // Where returns the place of a key of the tunnel file within the peer.

@@ -7,12 +7,13 @@ import (
 
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/wgquick"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
 // Parse reads files, each in its own format or, if format is not "", all in that one. If a
 // device names a file for `wg setconf`, that is read too: from files or, if it is not among
-// them, with read, which gets its path.
+// them, with read, which gets its path. So are files with the public key of a peer.
 func Parse(files []foreign.File, format string, read func(path string) ([]byte, error)) ([]*foreign.Device, error) {
 	groups := map[*Format][]foreign.File{}
 	var order []*Format
@@ -38,7 +39,41 @@ func Parse(files []foreign.File, format string, read func(path string) ([]byte, 
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	if err := withPublicKeys(devices, read); err != nil {
+		return nil, err
+	}
 	return withConf(devices, read)
+}
+
+// withPublicKeys reads the public keys that are in files of their own.
+func withPublicKeys(devices []*foreign.Device, read func(string) ([]byte, error)) error {
+	var errs []error
+	for _, d := range devices {
+		for i := range d.Peers {
+			p := &d.Peers[i]
+			if p.PublicKeyFile == "" {
+				continue
+			}
+			text, err := readNamed(d, p.PublicKeyFile, read)
+			if err == nil {
+				p.PublicKey, err = keyring.ParsePublicKey(text)
+			}
+			if err != nil {
+				errs = append(errs, fault.WrapLine(err, "no public key of a peer in the file that is named by", p.KeyAt.File,
+					p.KeyAt.Line, "copy "+p.PublicKeyFile+" beside it, or write the key itself, as PublicKey="))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readNamed reads a file that the files of d name: it is beside them, or in its place on
+// this host.
+func readNamed(d *foreign.Device, path string, read func(string) ([]byte, error)) (text []byte, err error) {
+	if text, err = read(filepath.Join(filepath.Dir(d.Pos.File), filepath.Base(path))); err != nil {
+		text, err = read(path)
+	}
+	return text, err
 }
 
 // withConf adds, to each device that names a file for `wg setconf`, the content of that

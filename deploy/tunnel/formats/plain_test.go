@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -35,6 +36,32 @@ func TestNetplanBegins(t *testing.T) {
 		_, err := Parse([]foreign.File{{Name: "60.yaml", Text: []byte(text)}}, "", nil)
 		if err == nil || !strings.Contains(err.Error(), "no tunnel of mode wireguard") {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestPublicKeyFile: a public key may be in a file of its own, which is beside the .netdev or
+// in its place. What is not a key is not repeated.
+func TestPublicKeyFile(t *testing.T) {
+	netdev := []foreign.File{{Name: "wg/wg0.netdev", Text: []byte("[NetDev]\nName=wg0\nKind=wireguard\n[WireGuard]\n" +
+		"PrivateKeyFile=/etc/wg/key\n[WireGuardPeer]\nAllowedIPs=10.0.0.2/32\nPublicKeyFile=/etc/wg/phone.pub\n")}}
+	key := string(made("phone"))
+	for place, text := range map[string]string{"wg/phone.pub": key, "/etc/wg/phone.pub": key, "/etc/other.pub": key,
+		"/etc/wg/phone.pub\n": key[:40]} {
+		read := func(path string) ([]byte, error) {
+			if path == strings.TrimSpace(place) {
+				return []byte(text), nil
+			}
+			return nil, os.ErrNotExist
+		}
+		devices, err := Parse(netdev, "", read)
+		switch {
+		case place == "/etc/other.pub" || len(text) == 40:
+			if err == nil || !strings.Contains(err.Error(), "wg/wg0.netdev:8") || strings.Contains(err.Error(), key[:20]) {
+				t.Errorf("%q: %v", place, err)
+			}
+		case err != nil || devices[0].Peers[0].PublicKey.String() != strings.TrimSpace(key):
+			t.Errorf("%q: %v", place, err)
 		}
 	}
 }

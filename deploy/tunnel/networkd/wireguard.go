@@ -56,8 +56,8 @@ var peerKeys = map[string]handler{
 			p.last().PublicKey = p.PublicKey(e.at, "PublicKey=", e.value)
 		}
 	},
-	"PublicKeyFile": func(p *parser, e entry) {
-		p.Wrong(e.at, "write the key itself, as PublicKey=", "PublicKeyFile=: the peer's public key is in a file of the host")
+	"PublicKeyFile": func(p *parser, e entry) { // systemd 258 and later
+		p.last().PublicKeyFile, p.last().KeyAt = p.path(e), e.at
 	},
 	"PresharedKey": func(p *parser, e entry) {
 		switch {
