@@ -10,6 +10,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/lazyregexp"
+	"wgkeys/keyring/words"
 )
 
 // sshd drops connections before authentication: at random if many are not authenticated yet
@@ -97,6 +98,6 @@ func (t *attempts) err(c *Client, said *hearing) error {
 		why = fmt.Sprintf("%s, %d times in %v", why, t.n, time.Since(t.begun).Round(100*time.Millisecond))
 	}
 	hint := fmt.Sprintf("ssh -v %s true; if many connect there, fewer at once (-j); for longer: --timeout %v",
-		word(c.dest()), 4*c.Limit)
+		words.ForShell(c.dest()), 4*c.Limit)
 	return fault.WrapHost(unreachable("closed before authentication"+t.why()+": "+why), "cannot reach host", c.Host, hint)
 }

@@ -96,7 +96,7 @@ func (c *Client) explain(ctx context.Context, a *attempt) error {
 	case errors.Is(a.err, exec.ErrNotFound):
 		return fault.New("cannot run", "ssh", "there is no such program here", howToInstall)
 	case errors.Is(a.err, ErrSilent):
-		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", word(c.dest()), 4*c.Limit)
+		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", words.ForShell(c.dest()), 4*c.Limit)
 		return fault.WrapHost(a.err, "no answer from host", c.Host, hint)
 	case ctx.Err() != nil:
 		return fault.WrapHost(context.Cause(ctx), "stopped the command on host", c.Host, "")
@@ -166,16 +166,7 @@ func (c *Client) unreachable(said *hearing) error {
 	if why == "" {
 		why = "ssh gave no reason"
 	}
-	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+word(c.dest())+" true")
+	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+words.ForShell(c.dest())+" true")
 }
 
-// word quotes s for a hint if a shell needs that.
-func word(s string) string {
-	plain := func(r rune) bool {
-		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("@.:/[]%_+-", r))
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
-		return words.Quote(s)
-	}
-	return s
-}
+

@@ -2,13 +2,13 @@ package words
 
 import "strings"
 
-// Commands spell what a person is to run about one tunnel. In a repository with several of
-// them most verbs want to be told which, and the others would work on all.
+// Commands are the command lines of hints about one tunnel. If the repository has several,
+// most verbs require -t, and the others would work on all of them without it.
 type Commands struct {
-	Tunnel string // "" where the repository has no other
+	Tunnel string // for -t; "": the repository has no other
 }
 
-// Run is the command line of a verb, which may have flags after it, for some hosts.
+// Run returns the command line of a verb for some hosts; the verb may be followed by flags.
 func (c Commands) Run(verb string, hosts ...string) string {
 	line := []string{"wgkeys", verb}
 	if c.Tunnel != "" {

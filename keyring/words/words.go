@@ -2,6 +2,7 @@
 package words
 
 import (
+	"fmt"
 	"iter"
 	"strings"
 )
@@ -15,15 +16,24 @@ func Quote(s string) string {
 }
 
 // plain are the characters that need no quotes in any shell.
-const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/-"
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/:+%-"
 
 // ForShell is [Quote] for a command that is shown to a user: a word that needs no quotes
 // gets none.
 func ForShell(s string) string {
-	if strings.Trim(s, plain) == "" {
+	if s != "" && strings.Trim(s, plain) == "" {
 		return s
 	}
 	return Quote(s)
+}
+
+// AndMore names the first of several things: "X", "X and 1 more". All is the number of them
+// including the first.
+func AndMore(first string, all int) string {
+	if all < 2 {
+		return first
+	}
+	return fmt.Sprintf("%s and %d more", first, all-1)
 }
 
 // edits returns how many insertions, deletions, changes or swaps of neighbouring bytes lead
@@ -73,7 +83,7 @@ func Nearest(typed string, known iter.Seq[string]) string {
 	return best
 }
 
-// Plainly is a word without case, underscores and dashes.
+// Plainly returns a word in lower case, without underscores and dashes.
 func Plainly(word string) string { return unmarked.Replace(strings.ToLower(word)) }
 
 var unmarked = strings.NewReplacer("_", "", "-", "")
