@@ -30,7 +30,8 @@ func run(begin func(*ui.UI, string) context.Context, u *ui.UI, args []string) er
 	return app.Run(args)
 }
 
-// slipOf is err, which is one of usage where the command line names what is not there.
+// slipOf makes err a usage error if the command line names a host or a tunnel that does not
+// exist.
 func slipOf(err error) error {
 	if _, coded := errors.AsType[*ui.ExitError](err); !coded && errors.Is(err, tunnel.ErrNoSuch) {
 		return ui.ExitWith(ui.ExitUsage, err)
@@ -57,7 +58,7 @@ func (s starter) verb(c *cli.Command, action func(*env) error) *cli.Command {
 		ctx := s.begin(s.ui, c.Name)
 		s.ui.End = ctx.Done()
 		s.ui.Quiet, s.ui.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
-		if err := checkTimeout(ctxt); err != nil {
+		if err := checkDurations(ctxt); err != nil {
 			return err
 		}
 		looks.Store(slices.Contains(lookers, c.Name))

@@ -36,11 +36,15 @@ const defaultTimeout = 30 * time.Second
 var timeoutFlag = &cli.DurationFlag{Name: "timeout",
 	Usage: "give up a host that says nothing for `DURATION`", Value: defaultTimeout}
 
-// checkTimeout refuses a limit that no host could meet.
-func checkTimeout(c *cli.Context) error {
-	if c.IsSet("timeout") && c.Duration("timeout") < time.Second {
-		verb := "wgkeys " + c.Command.Name
+// checkDurations refuses a limit that no host could meet, and a negative time for a
+// confirmation, which would count as none.
+func checkDurations(c *cli.Context) error {
+	verb := "wgkeys " + c.Command.Name
+	switch {
+	case c.IsSet("timeout") && c.Duration("timeout") < time.Second:
 		return ui.Usage("too short a --timeout for", verb, "no host answers in less than a second", verb+" --timeout 30s")
+	case c.Duration("confirm") < 0:
+		return ui.Usage("--confirm must not be negative", "", "0 applies without a confirmation", verb+" --confirm 30s")
 	}
 	return nil
 }

@@ -78,7 +78,10 @@ func helpCommand(u *ui.UI, app *cli.App, words []string) error {
 		value = words[1]
 	}
 	switch {
-	case flag == "--man" && value != "":
+	case flag == "--man" && value == "":
+		return ui.Usage("cannot read the command line of", "wgkeys help", "the flag --man needs a value",
+			"wgkeys help --man DIR")
+	case flag == "--man":
 		return writePages(u, app, value)
 	case flag == "--schema":
 		return schema(u, value)

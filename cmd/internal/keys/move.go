@@ -51,7 +51,7 @@ func (m *Maker) MoveTunnel(old, new string) (*Move, error) {
 func (m *Move) planned(check func(name string) error, refusal string) (*Move, error) {
 	for _, name := range []string{m.Old, m.New} {
 		if err := check(name); err != nil {
-			return nil, fault.Wrap(err, refusal, name, "wgkeys mv --help")
+			return nil, ui.Usage(refusal, name, err.Error(), "wgkeys mv --help")
 		}
 	}
 	if m.Old == m.New {
