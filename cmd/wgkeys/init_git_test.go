@@ -9,12 +9,12 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// TestInitOffersGit: who is asked and says yes has a repository of git's, and who says
-// no is told how to make one.
+// TestInitOffersGit: a user who says yes gets a repository of git, and one who says no, or
+// ends the input with Ctrl-D, is told how to make one.
 func TestInitOffersGit(t *testing.T) {
 	labtest.Require(t, "git")
 	t.Setenv("HOME", t.TempDir())
-	for answer, made := range map[string]bool{"y\n": true, "\n": false} {
+	for answer, made := range map[string]bool{"y\n": true, "\n": false, "\x04": false} {
 		dir := filepath.Join(t.TempDir(), "net")
 		x := onTerminal(t, "wgkeys", "init", "--classic", dir)
 		x.shows("git init " + dir + "? [y/N]")

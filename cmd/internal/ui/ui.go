@@ -162,7 +162,8 @@ func (u *UI) Secret(text []byte) error {
 // Event prints something that happened, for programs: one line.
 func (u *UI) Event(v any) { u.wrote(json.NewEncoder(&Screen{W: u.Stdout}).Encode(v)) }
 
-// Confirm asks a question on the terminal, whatever standard input and output are.
+// Confirm asks a question on the terminal, whatever standard input and output are. The end
+// of the input (Ctrl-D) means no.
 func (u *UI) Confirm(question string) (yes bool, err error) {
 	tty, err := openTerminal()
 	if err != nil {
@@ -171,6 +172,10 @@ func (u *UI) Confirm(question string) (yes bool, err error) {
 	defer tty.close()
 	fmt.Fprintf(tty.out, "wgkeys: %s [y/N] ", Printable(question))
 	answer, err := readLine(tty, false)
+	if errors.Is(err, io.EOF) {
+		fmt.Fprintln(tty.out)
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
