@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,5 +60,20 @@ func TestCommitInterrupted(t *testing.T) {
 	must(err)
 	if string(out) != "?? file\n" {
 		t.Errorf("git status: %q", out)
+	}
+}
+
+// TestIsAncestorFails: if git cannot tell, the error has git's own reason.
+func TestIsAncestorFails(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git")
+	}
+	dir := t.TempDir()
+	if err := Init(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	const none = "1234567890123456789012345678901234567890"
+	if _, err := IsAncestor(t.Context(), dir, none, none); err == nil || !strings.Contains(err.Error(), "Not a valid commit name") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -78,7 +78,11 @@ func (o Operation) abort() string {
 // identified refuses if git does not know who commits (git-var(1)).
 func identified(ctx context.Context, top string) error {
 	for _, who := range []string{"GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"} {
-		if _, err := output(ctx, plain(ctx, top, "var", who), top, nil); err != nil {
+		_, err := output(ctx, plain(ctx, top, "var", who), top, nil)
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
 			return cannot(top, "git does not know who you are",
 				`git config --global user.name "NAME", and git config --global user.email ADDRESS`)
 		}
@@ -89,7 +93,10 @@ func identified(ctx context.Context, top string) error {
 // signed refuses if all commits have to be signed and git cannot sign.
 func signed(ctx context.Context, top string) error {
 	out, err := output(ctx, plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
-	if err != nil || strings.TrimSpace(string(out)) != "true" {
+	if ctx.Err() != nil {
+		return err
+	}
+	if err != nil || strings.TrimSpace(string(out)) != "true" { // it is not set, for instance
 		return nil
 	}
 	if err := ownSigner(ctx, top); err != nil {

@@ -3,9 +3,7 @@ package git
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,9 +95,9 @@ func versionsIn(text string) (all map[string]*Version, ids *bytes.Buffer) {
 
 // IsAncestor reports whether a commit is another one or an ancestor of it.
 func IsAncestor(ctx context.Context, dir, before, after string) (bool, error) {
-	err := command(ctx, dir, "merge-base", "--is-ancestor", before, after).Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+	c := command(ctx, dir, "merge-base", "--is-ancestor", before, after)
+	_, err := output(ctx, c, dir, nil)
+	if err != nil && c.ProcessState.ExitCode() == 1 {
 		return false, nil
 	}
 	return err == nil, err
