@@ -9,6 +9,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // Lists are the recipients files of a vault as they are now; the one for all hosts is read
@@ -196,7 +197,7 @@ func (v Vault) KeepToHost(host string) error {
 	}
 	if len(made) > 0 {
 		return fault.NewHost("others can open keys of host", host,
-			fmt.Sprintf("%s and %d more in vault/%s are encrypted to all recipients", made[0], len(made)-1, host),
+			fmt.Sprintf("vault/%s has files that are encrypted to all recipients: %s", host, words.AndMore(made[0], len(made))),
 			fmt.Sprintf("mv vault/%[1]s/%[2]s vault/%[1]s/%[3]s, wgkeys rekey %[1]s, and new keys: "+
 				"wgkeys rotate --on-host %[1]s", host, recipientsFile, onlyFile))
 	}

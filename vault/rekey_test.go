@@ -339,3 +339,15 @@ func TestRekeyOnlyTheHost(t *testing.T) {
 		t.Errorf("%d files, left to %q, %v", len(did), left, err)
 	}
 }
+
+// TestKeepToHostLate: a host whose keys others can open is not said to keep them to itself.
+func TestKeepToHostLate(t *testing.T) {
+	x := newTeam(t)
+	list := readTestFile(t, filepath.Join(x.Dir, recipientsFile))
+	writeFile(t, filepath.Join(x.Dir, "slate", recipientsFile), list)
+	sealKey(t, x.Vault, "slate", "wg0.key")
+	err := x.KeepToHost("slate")
+	if err == nil || !strings.HasSuffix(err.Error(), "vault/slate has files that are encrypted to all recipients: wg0.key") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -296,7 +297,7 @@ func (l *Exposure) warn(say ui.Reporter, paths []string) {
 	for i, path := range paths {
 		who := path
 		if i == most {
-			who = fmt.Sprintf("%s and %d more", path, len(paths)-most-1)
+			who = words.AndMore(path, len(paths)-most)
 		}
 		say.Warn(fault.New("not known who could read", who,
 			"a version of it does not say to whom it is encrypted, since wgkeys did not make it", l.replaceUnknown(path)))

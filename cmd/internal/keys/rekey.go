@@ -15,6 +15,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
+
 	"wgkeys/vault"
 )
 
@@ -236,8 +237,12 @@ func (q *Rekey) WarnShutOut(did []vault.Stale) {
 		}
 	}
 	if shut > 0 {
+		are := "it is"
+		if shut > 1 {
+			are = fmt.Sprintf("it and %d more are", shut-1)
+		}
 		q.maker.Report.Warn(fault.NewFile("you cannot open any more", first,
-			fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
+			are+" encrypted to others alone, and to none of the identities of this run",
 			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
 	}
 }
