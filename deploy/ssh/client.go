@@ -168,5 +168,3 @@ func (c *Client) unreachable(said *hearing) error {
 	}
 	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+words.ForShell(c.dest())+" true")
 }
-
-

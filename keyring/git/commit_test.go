@@ -73,7 +73,8 @@ func TestIsAncestorFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	const none = "1234567890123456789012345678901234567890"
-	if _, err := IsAncestor(t.Context(), dir, none, none); err == nil || !strings.Contains(err.Error(), "Not a valid commit name") {
+	_, err := IsAncestor(t.Context(), dir, none, none)
+	if err == nil || !strings.Contains(err.Error(), "Not a valid commit name") {
 		t.Errorf("got %v", err)
 	}
 }
