@@ -118,6 +118,8 @@ func TestLeadsThrough(t *testing.T) {
 	whole := route(table, out(7))
 	rule := route(out(7))
 	rule.Header.Type = unix.RTM_NEWRULE
+	short := whole
+	short.Data = whole.Data[:len(whole.Data)-6]
 	for name, c := range map[string]struct {
 		m    syscall.NetlinkMessage
 		want bool
@@ -128,7 +130,7 @@ func TestLeadsThrough(t *testing.T) {
 		"through none":             {route(table), false},
 		"an interface too short":   {route(nl.NewRtAttr(unix.RTA_OIF, []byte{7})), false},
 		"no message":               {syscall.NetlinkMessage{}, false},
-		"cut off":                  {syscall.NetlinkMessage{Header: whole.Header, Data: whole.Data[:len(whole.Data)-6]}, false},
+		"cut off":                  {short, false},
 	} {
 		if got := leadsThrough(c.m, 7); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
