@@ -32,7 +32,7 @@ func addAround(p *planner, found map[netip.Prefix]bool) {
 	}
 	for i := range p.state.Peers {
 		live := &p.state.Peers[i]
-		if len(a.routesOf(live.Endpoint.Addr())) > 0 && a.hasEndpoint(live.PublicKey) {
+		if len(a.routesOf(live.Endpoint.Addr())) > 0 && a.hasEndpoint(live.PublicKey) && !Strayed(p.view, live.Endpoint) {
 			a.add(live.Endpoint.Addr())
 		}
 	}

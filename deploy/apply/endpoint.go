@@ -20,6 +20,13 @@ func isInside(view *tunnel.View, addr netip.Addr) bool {
 	})
 }
 
+// Strayed reports whether a peer's endpoint is INSIDE: its last packet came from there. A
+// peer whose own way out is gone may send so, and one that is malicious. Nothing that is
+// sent there gets to it.
+func Strayed(view *tunnel.View, endpoint netip.AddrPort) bool {
+	return endpoint.IsValid() && isInside(view, endpoint.Addr())
+}
+
 // dropInside returns the state without names that lead to an address INSIDE. Only the peer
 // of such a name is affected: otherwise the owner of a name could keep the whole tunnel
 // down.

@@ -31,6 +31,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	planSteps(params)
 	findAstray(p)
 	findUnrouted(p)
+	findLooped(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

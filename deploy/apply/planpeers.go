@@ -161,7 +161,7 @@ func (p *peerPlanner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, s
 		}
 		return netip.AddrPort{}, ""
 	}
-	if have != nil && have.Endpoint.IsValid() && have.Configured == want.Endpoint {
+	if have != nil && have.Endpoint.IsValid() && have.Configured == want.Endpoint && !Strayed(p.view, have.Endpoint) {
 		return p.moved(want, have), want.Endpoint
 	}
 	if addr, err := netip.ParseAddrPort(want.Endpoint); err == nil {
@@ -187,6 +187,8 @@ func (p *peerPlanner) whyPeer(c PeerChange) string {
 		return "peer " + c.Name + ", reached at " + c.New.Configured + ", OUTSIDE"
 	case becameKnown(c):
 		return "peer " + c.Name + ", which " + c.New.Configured + ", OUTSIDE, leads to now"
+	case movedOnly(c) && Strayed(p.view, c.Old.Endpoint):
+		return "peer " + c.Name + " was last heard from an address INSIDE, where it cannot be reached: back to " + c.New.Configured + ", OUTSIDE"
 	case movedOnly(c):
 		return "peer " + c.Name + " does not answer at " + c.Old.Endpoint.String() + ", and " + c.New.Configured +
 			", OUTSIDE, leads elsewhere now"

@@ -33,6 +33,9 @@ func (p *peerPlanner) settled(want *tunnel.Peer, have *Peer) bool {
 	if !have.Endpoint.IsValid() {
 		return want.Endpoint == ""
 	}
+	if want.Endpoint != "" && Strayed(p.view, have.Endpoint) {
+		return false
+	}
 	set := p.mine.Peer(want.PublicKey).Set
 	if set == journal.Unsure {
 		set = ""

@@ -136,6 +136,34 @@ func TestRoamed(t *testing.T) {
 	}
 }
 
+// TestStrayed: a peer whose last packet came from an address INSIDE, where nothing can be
+// sent, is brought back, by its name too; and no route is made for that address.
+func TestStrayed(t *testing.T) {
+	const file = `[hosts.shale]
+endpoint = "SHALE"
+addresses = ["fd00:9::1/64"]
+routes = ["::/0"]
+[hosts.basalt]
+addresses = ["fd00:9::2/64"]
+`
+	const was, name = "93.93.130.7:51820", "shale.example.net"
+	for _, endpoint := range []string{was, name} {
+		v := view(t, strings.Replace(file, "SHALE", endpoint, 1), "basalt", nil)
+		h := newHost(t)
+		h.names[name+":51820"] = addrs(was)
+		h.apply(t, v)
+		live := h.links["wg0"].peers[publicKey("shale")]
+		live.Endpoint = netip.MustParseAddrPort("[fd00:9::1]:51820")
+		plan := h.apply(t, v)
+		if len(plan.Steps) != 1 || !strings.Contains(plan.Steps[0].Why, "was last heard from an address INSIDE") {
+			t.Errorf("%s: the steps are %v", endpoint, plan.Steps)
+		}
+		if got := h.links["wg0"].peers[publicKey("shale")].Endpoint.String(); got != was {
+			t.Errorf("%s: the peer is at %s", endpoint, got)
+		}
+	}
+}
+
 // TestEndpointTakenOut: the kernel keeps an endpoint that is in the tunnel file
 // no more, and the plan says so.
 func TestEndpointTakenOut(t *testing.T) {

@@ -57,6 +57,9 @@ type State struct {
 	// Unrouted are the addresses of peers, OUTSIDE, to which this host has no way. Of
 	// many peers not all are looked for.
 	Unrouted map[netip.Addr]bool
+
+	// Looped are those that it would send into the tunnel itself.
+	Looped map[netip.Addr]bool
 }
 
 // An Uplink is an interface with a default route.

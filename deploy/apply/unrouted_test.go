@@ -73,6 +73,39 @@ routes = []
 	}
 }
 
+// TestLoopedEndpoints: encrypted packets that a foreign route leads into the tunnel are
+// found, where the peer is now.
+func TestLoopedEndpoints(t *testing.T) {
+	v := view(t, `[hosts.shale]
+endpoint = "192.0.2.1"
+addresses = ["10.9.0.1/24"]
+routes = ["0.0.0.0/0"]
+[hosts.basalt]
+addresses = ["10.9.0.2/32"]
+`, "basalt", nil)
+	h := newHost(t)
+	h.apply(t, v)
+	j, others := h.journal(t, "wg0")
+	state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]string{
+		"192.0.2.1": "nothing is sent to shale at 192.0.2.1, OUTSIDE: a route or rule that is not wgkeys' leads there " +
+			"through wg0 itself: ip -4 route get 192.0.2.1 mark 0x57",
+		"192.0.2.2": "",
+	} {
+		state.Looped = map[netip.Addr]bool{netip.MustParseAddr(addr): true}
+		plan, err := apply.Make(v, state, j, others)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(plan.Findings, "\n"); got != want {
+			t.Errorf("%s: the findings are %q, want %q", addr, got, want)
+		}
+	}
+}
+
 // TestUnroutedWhenTheLinkIsGone: our own rules refuse what carries no mark; that is no
 // trouble of the way to the peer.
 func TestUnroutedWhenTheLinkIsGone(t *testing.T) {

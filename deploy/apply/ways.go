@@ -85,14 +85,54 @@ func findUnrouted(p *planner) {
 		}
 		lost = append(lost, fmt.Sprintf("%s at %s", peer.Name, addrs[0]))
 	}
-	const shown = 3
-	if n := len(lost); n > shown {
-		lost = append(lost[:shown], fmt.Sprintf("%d more", n-shown))
+	if lost != nil {
+		p.find("nothing can be sent to %s, OUTSIDE: this host has no route there, or one that leads nowhere: %s",
+			firstOf(lost), routeGet(p, first))
+	}
+}
+
+// findLooped finds peers whose encrypted packets somebody else's route, or rule, leads into
+// the tunnel itself: WireGuard drops them, and counts none as sent.
+func findLooped(p *planner) {
+	if p.state.Link == nil || len(p.state.Looped) == 0 || steers(p) {
+		return
+	}
+	var lost []string
+	var first netip.Addr
+	live := liveEndpoints(p)
+	for i := range p.view.Peers {
+		peer := &p.view.Peers[i]
+		at := live[peer.PublicKey]
+		if peer.Endpoint == "" || !p.state.Looped[at] || isInside(p.view, at) {
+			continue // who strayed comes back with a step of the plan
+		}
+		if lost == nil {
+			first = at
+		}
+		lost = append(lost, fmt.Sprintf("%s at %s", peer.Name, at))
 	}
 	if lost != nil {
-		p.find("nothing can be sent to %s, OUTSIDE: this host has no route there, or one that leads nowhere: ip %s route get %s",
-			strings.Join(lost, ", "), Route{Prefix: netip.PrefixFrom(first, 0)}.family(), first)
+		p.find("nothing is sent to %s, OUTSIDE: a route or rule that is not wgkeys' leads there through %s itself: %s",
+			firstOf(lost), p.view.Tunnel, routeGet(p, first))
 	}
+}
+
+// firstOf lists the first peers.
+func firstOf(peers []string) string {
+	const shown = 3
+	if n := len(peers); n > shown {
+		peers = append(peers[:shown:shown], fmt.Sprintf("%d more", n-shown))
+	}
+	return strings.Join(peers, ", ")
+}
+
+// routeGet is the command that shows how encrypted packets are routed.
+func routeGet(p *planner, to netip.Addr) string {
+	command := fmt.Sprintf("ip %s route get %s", Route{Prefix: netip.PrefixFrom(to, 0)}.family(), to)
+	if mark := p.state.Device.FwMark; mark != 0 {
+		command += fmt.Sprintf(" mark %#x", mark)
+	}
+	return command
 }
 
 func keepsRules(p *planner) bool {

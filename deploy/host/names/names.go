@@ -123,6 +123,7 @@ func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring
 	asked := map[string]bool{}
 	for _, n := range peers {
 		n.peer.see(n.live, now)
+		n.peer.strayed = apply.Strayed(view, n.live.Endpoint)
 		if n.peer.asks(n.live, now) {
 			asked[n.want.Endpoint] = true
 		}

@@ -32,6 +32,7 @@ type peer struct {
 	shaken     time.Time
 	heard      time.Time
 	unanswered time.Time // since when an answer is due; zero: none is
+	strayed    bool      // to an address INSIDE, see [apply.Strayed]; nothing is sent there
 
 	found  []netip.AddrPort        // the addresses of the name
 	tried  map[netip.AddrPort]bool // tried without success
@@ -90,8 +91,11 @@ func (p *peer) asks(live *apply.Peer, now time.Time) bool {
 	case p.silent(live, now):
 		return !p.another(live).IsValid()
 	}
-	return !live.Endpoint.IsValid() || p.late(live, now)
+	return p.nowhere(live) || p.late(live, now)
 }
+
+// nowhere reports whether nothing can be sent to the peer where it is.
+func (p *peer) nowhere(live *apply.Peer) bool { return !live.Endpoint.IsValid() || p.strayed }
 
 // learn takes the result of a look-up into account; without one, that the name does not
 // resolve now. All addresses may be tried again.
@@ -110,7 +114,7 @@ func (p *peer) to(live *apply.Peer, now time.Time) netip.AddrPort {
 	switch {
 	case len(p.found) == 0:
 		return netip.AddrPort{}
-	case !live.Endpoint.IsValid():
+	case p.nowhere(live):
 		return p.found[0]
 	case !slices.Contains(p.found, live.Endpoint) && (silent || p.late(live, now)):
 		return p.found[0]

@@ -125,6 +125,17 @@ func TestNotWantedAnyMore(t *testing.T) {
 	p.expect("and then something is", true, stays)
 }
 
+// TestStrayed: a peer that was last heard from INSIDE is looked up at once.
+func TestStrayed(t *testing.T) {
+	p := newScene(t, one)
+	p.pass(0, 148, 0)
+	p.shake()
+	p.peer.strayed = true
+	p.expect("heard from INSIDE", true, stays)
+	p.learn(two)
+	p.expect("looked up", false, two)
+}
+
 // TestMoves: a peer that worked and falls silent is looked up, and followed where its
 // name leads elsewhere.
 func TestMoves(t *testing.T) {

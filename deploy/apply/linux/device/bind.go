@@ -25,7 +25,9 @@ type bind struct {
 	mark    uint32
 	queues  [2]queue // IPv4's and IPv6's
 	whole   whole    // packets that the kernel will not segment
-	ways    ways     // by which the peers may be answered
+	own     int      // the interface of the tunnel; 0: not known
+	exits   exits    // by which packets leave
+	changes int      // of the routes, counted
 }
 
 // sockets are the sockets of one port, for IPv4 and IPv6.
@@ -74,7 +76,8 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 			return nil, 0, err
 		}
 	}
-	b.whole, b.ways = nil, nil // the routes may have changed
+	b.whole = nil // the routes may have changed
+	b.forgetExits()
 	b.current, b.closed = s, make(chan struct{})
 	var receive []conn.ReceiveFunc
 	for _, q := range b.queues {
@@ -164,7 +167,10 @@ func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
 	if s == nil {
 		return net.ErrClosed
 	}
-	to = b.answering(to)
+	to, err := b.routed(to)
+	if err != nil {
+		return err
+	}
 	refused, err := send(s.sender(to.DstIP()), packets, to, size)
 	if refused > 0 {
 		b.mu.Lock()
@@ -178,7 +184,8 @@ func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
 func (b *bind) SetMark(mark uint32) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.mark, b.ways = mark, nil
+	b.mark = mark
+	b.forgetExits()
 	if b.current == nil {
 		return nil
 	}

@@ -66,13 +66,16 @@ func Gone(name string, atMost time.Duration) error {
 	}
 }
 
-// Sweep removes the socket of a device whose process was killed, if there is one.
+// Sweep removes the sockets of a device whose process was killed, if there are any.
 func Sweep(name string) error {
 	c, err := net.Dial("unix", Socket(name))
 	switch {
 	case err == nil:
 		return c.Close()
 	case errors.Is(err, unix.ECONNREFUSED):
+		if err := os.Remove(holdSocket(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		return os.Remove(Socket(name))
 	}
 	return nil
@@ -128,7 +131,7 @@ func run(name, mtuText string) error {
 			go d.IpcHandle(c)
 		}
 	}()
-	if err := followRoutes(d, name); err != nil {
+	if err := followRoutes(d, sockets, name); err != nil {
 		return err
 	}
 	if err := daemon.Detach(); err != nil {

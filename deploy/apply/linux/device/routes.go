@@ -19,12 +19,15 @@ import (
 // packet arrived, and a route may lead elsewhere now. wireguard-go does this too, but only
 // for its own bind (sticky_linux.go).
 //
-// Routes through the tunnel itself do not matter to its encrypted packets.
-func followRoutes(d *wireguard.Device, tunnel string) error {
+// Routes through the tunnel itself matter only to what is never to be sent into it.
+func followRoutes(d *wireguard.Device, sockets *bind, tunnel string) error {
 	link, err := net.InterfaceByName(tunnel)
 	if err != nil {
 		return err
 	}
+	sockets.mu.Lock()
+	sockets.own = link.Index
+	sockets.mu.Unlock()
 	news, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
 	if err != nil {
@@ -34,6 +37,7 @@ func followRoutes(d *wireguard.Device, tunnel string) error {
 	go func() {
 		for {
 			messages, _, err := news.Receive()
+			sockets.forget()
 			missed := errors.Is(err, unix.ENOBUFS)
 			switch {
 			case err != nil && !missed:

@@ -66,13 +66,14 @@ func TestFollowRoutes(t *testing.T) {
 	for _, name := range []string{"wg0", "far0", "up0", "far1"} {
 		ip("link set " + name + " addrgenmode none up") // without automatic IPv6 routes
 	}
-	sockets := &opened{Bind: newBind()}
+	own := newBind()
+	sockets := &opened{Bind: own}
 	d := wireguard.NewDevice(tuntest.NewChannelTUN().TUN(), sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
 	defer d.Close()
 	if err := d.Up(); err != nil {
 		t.Fatal(err)
 	}
-	if err := followRoutes(d, "wg0"); err != nil {
+	if err := followRoutes(d, own, "wg0"); err != nil {
 		t.Fatal(err)
 	}
 	// Wait for the effects of the links' own routes.

@@ -35,7 +35,8 @@ func (r *Recent) Observe(ctx context.Context, view *tunnel.View, s *apply.State,
 		}
 		have := live[p.PublicKey]
 		set := have != nil && have.Endpoint.IsValid() && entries.Peer(p.PublicKey).Set == p.Endpoint
-		if _, asked := s.Endpoints[p.Endpoint]; !asked && (!set || have.Overdue(now)) {
+		lost := !set || have.Overdue(now) || apply.Strayed(view, have.Endpoint)
+		if _, asked := s.Endpoints[p.Endpoint]; !asked && lost {
 			s.Endpoints[p.Endpoint] = apply.Endpoint{}
 			names = append(names, p.Endpoint)
 		}

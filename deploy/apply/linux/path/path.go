@@ -31,11 +31,14 @@ func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View,
 		mark = view.FwMark
 	}
 	if narrow || routeIsNarrow || view.MTU > apply.DefaultMTU {
-		if s.Paths, _, err = lookUp(outside(s, view, entries), mark, links, name); err != nil {
+		f, err := lookUp(outside(s, view, entries), mark, links, name)
+		if err != nil {
 			return err
 		}
+		s.Paths = f.paths
 	}
-	_, s.Unrouted, err = lookUp(someOutside(s, view), mark, links, name)
+	f, err := lookUp(someOutside(s, view), mark, links, name)
+	s.Unrouted, s.Looped = f.unrouted, f.looped
 	return err
 }
 

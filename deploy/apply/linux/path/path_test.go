@@ -59,6 +59,9 @@ func TestPathOf(t *testing.T) {
 		if got := pathOf(tt.answer, links); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
 		}
+		if got, want := leadsTo(tt.answer, 3), name == "the tunnel"; got != want {
+			t.Errorf("%s: it leads to link 3: %t, want %t", name, got, want)
+		}
 	}
 }
 

@@ -14,51 +14,73 @@ import (
 	"wgkeys/deploy/apply/linux/route"
 )
 
-// lookUp asks the kernel for the route to each address, for packets that carry mark. It
-// returns the path to each, and the addresses that have no route or a route that rejects or
-// drops.
-func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (paths map[netip.Addr]apply.Path,
-	unrouted map[netip.Addr]bool, err error) {
+// A found is what the kernel says about addresses.
+type found struct {
+	paths    map[netip.Addr]apply.Path // of each
+	unrouted map[netip.Addr]bool       // that have no route, or one that rejects or drops
+	looped   map[netip.Addr]bool       // that the tunnel itself leads to
+}
+
+// lookUp asks the kernel for the route to each address, for packets that carry mark.
+func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (f found, err error) {
 	if len(addrs) == 0 {
-		return nil, nil, nil
+		return f, nil
 	}
 	conn, err := mdlayher.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
-		return nil, nil, err
+		return f, err
 	}
 	defer conn.Close()
-	byIndex := map[int]pathLink{}
+	byIndex, ownIndex := map[int]pathLink{}, 0
 	for _, l := range links {
-		if l.name != own {
+		if l.name == own {
+			ownIndex = l.index
+		} else {
 			byIndex[l.index] = l
 		}
 	}
-	paths, unrouted = make(map[netip.Addr]apply.Path, len(addrs)), map[netip.Addr]bool{}
+	f = found{make(map[netip.Addr]apply.Path, len(addrs)), map[netip.Addr]bool{}, map[netip.Addr]bool{}}
 	for some := range slices.Chunk(addrs, 32) { // as many as the socket's buffer has room for answers
 		requests := make([]mdlayher.Message, len(some))
 		for i, a := range some {
 			if requests[i], err = routeRequest(a.WithZone(""), mark); err != nil {
-				return nil, nil, err
+				return f, err
 			}
 		}
 		if _, err := conn.SendMessages(requests); err != nil {
-			return nil, nil, err
+			return f, err
 		}
 		for _, a := range some {
-			paths[a] = apply.Path{}
+			f.paths[a] = apply.Path{}
 			answer, err := conn.Receive()
 			switch {
 			case err == nil && len(answer) == 1:
-				paths[a] = pathOf(answer[0].Data, byIndex)
+				f.paths[a] = pathOf(answer[0].Data, byIndex)
+				if a.Zone() == "" && leadsTo(answer[0].Data, ownIndex) {
+					f.looped[a] = true
+				}
 			case isUnrouted(err) && a.Zone() == "":
-				unrouted[a] = true
+				f.unrouted[a] = true
 			}
 			if a.Zone() != "" {
-				paths[a] = pathInto(a.Zone(), links)
+				f.paths[a] = pathInto(a.Zone(), links)
 			}
 		}
 	}
-	return paths, unrouted, nil
+	return f, nil
+}
+
+// leadsTo reports whether the route in an answer has that link alone.
+func leadsTo(answer []byte, link int) bool {
+	if len(answer) < unix.SizeofRtMsg {
+		return false
+	}
+	for kind, value := range nlmsg.Attributes(answer[unix.SizeofRtMsg:]) {
+		if kind == unix.RTA_OIF {
+			return int(nlmsg.Word(value)) == link
+		}
+	}
+	return false
 }
 
 // isUnrouted reports whether an answer says that packets to an address go nowhere: there is
