@@ -39,17 +39,40 @@ func TestHostileHosts(t *testing.T) {
 	}
 }
 
-// TestGreeting: what a login shell says by itself is no answer, and no other version.
+// TestGreeting: what a login shell says by itself is no answer, and no other version, also
+// where its last line has no newline.
 func TestGreeting(t *testing.T) {
 	t.Parallel()
-	greets := `ForceCommand echo Welcome to this host; echo "{ * }" >&2; PATH=` + filepath.Dir(which(t, "wgkeys")) +
-		`:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"`
+	greets := `ForceCommand echo Welcome to this host; echo "{ * }" >&2; printf title; PATH=` +
+		filepath.Dir(which(t, "wgkeys")) + `:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"`
 	s := sshtest.Start(t, sshtest.Config{Lines: []string{greets}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s, "beta": s})
 	f.must("gen", "-q", "alpha", "beta")
 	code, out, said := f.run("status", "--json", "alpha")
 	if got := statusOf(t, out, "alpha"); got.Version == "" || got.Error != "" {
 		t.Errorf("exits %d: %s%s", code, out, said)
+	}
+	code, out, said = f.run("confirm", "--json", "alpha")
+	if !strings.HasPrefix(out, "{") && !strings.HasPrefix(out, "[") {
+		t.Errorf("confirm exits %d: %s%s", code, out, said)
+	}
+	if code, out, said = f.run("install", "alpha"); code != 0 || out == "" {
+		t.Errorf("install exits %d: %s%s", code, out, said)
+	}
+}
+
+// TestGreetsOnly: a login shell that says something, and then nothing more, is not waited
+// for for ever.
+func TestGreetsOnly(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand echo Welcome; exec sleep 100"}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+	f.must("gen", "-q", "alpha", "beta")
+	for _, verb := range []string{"push", "install"} {
+		code, out, said := f.run(verb, "alpha", "--timeout", "4s")
+		if code != ui.ExitFailed || !strings.Contains(said, `no shell to work with on host "alpha": it said "Welcome"`) {
+			t.Errorf("%s exits %d: %s%s", verb, code, out, said)
+		}
 	}
 }
 

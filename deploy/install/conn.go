@@ -2,6 +2,7 @@ package install
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -55,6 +56,8 @@ type conn struct {
 	session  *ssh.Session
 	in       *bufio.Reader
 	patience ssh.Patience
+	hurry    ssh.Patience // up to the greeting
+	heard    bool         // the host has said something
 
 	user    string // the login on the host, if not root
 	greeted bool
@@ -70,16 +73,25 @@ type conn struct {
 func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
-	c.patience = s.Patience(patience)
+	c.patience, c.hurry = s.Patience(patience), s.Patience(cmp.Or(ssh.LimitOf(r), patience))
 	return c
 }
 
-// line returns the host's next line. Before the host's greeting the user may be typing
-// passphrases, so there is no time limit.
+// line returns the host's next line. Until the host's first word, people may be typing
+// passphrases; from then on ssh sets no limit, also where the word was the login shell's own
+// and nothing follows.
 func (c *conn) line() (string, error) {
-	if c.greeted {
-		defer c.patience.Begin()()
+	if !c.heard {
+		if _, err := c.in.Peek(1); err != nil {
+			return "", err
+		}
+		c.heard = true
 	}
+	limit := c.patience
+	if !c.greeted {
+		limit = c.hurry
+	}
+	defer limit.Begin()()
 	line, err := c.in.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):

@@ -253,11 +253,12 @@ func TestDanglingLink(t *testing.T) {
 }
 
 // TestLoginShells: the command is read by whatever shell the user has there, and a login
-// script may have something to say first.
+// script may have something to say first, also without a newline.
 func TestLoginShells(t *testing.T) {
 	sshtest.Need(t, "tcsh", "fish", "zsh", "mksh")
 	home := t.TempDir()
-	if err := os.WriteFile(filepath.Join(home, ".bashrc"), []byte("echo Welcome to shale\n"), 0o644); err != nil {
+	says := "echo Welcome to shale; printf '\\033]0;shale\\007'\n"
+	if err := os.WriteFile(filepath.Join(home, ".bashrc"), []byte(says), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var c sshtest.Config

@@ -1,6 +1,7 @@
 # The first thing that runs on the host: become root. The text of put.sh is in $1, and
-# the rules are the same.
+# the rules are the same. What the login shell's own files print need not end its line.
 set +ax -f;
+echo;
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH;
 [ "$(id -u)" = 0 ] || {
   echo "as $(id -un)";

@@ -1,6 +1,8 @@
 # The first thing that runs on the host: become root, and choose who speaks for
-# the host. The text of plain.sh is in $1. The rules are those of plain.sh.
+# the host. The text of plain.sh is in $1. The rules are those of plain.sh. What the
+# login shell's own files print, as the title of a window, need not end its line.
 set +ax -f;
+echo;
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH;
 w=$(command -v wgkeys) && [ "$("$w" receive --protocol </dev/null 2>/dev/null)" = 1 ] || w=;
 [ "$(id -u)" = 0 ] || {

@@ -25,6 +25,8 @@ type conn struct {
 	session  *ssh.Session
 	in       *bufio.Reader
 	patience ssh.Patience
+	hurry    ssh.Patience // up to the greeting
+	heard    bool         // the host has said something
 
 	asked   chan struct{} // closed when all questions were sent
 	user    string        // who the host let in, if not root
@@ -43,16 +45,25 @@ func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 	if over, ok := r.(*ssh.Client); ok {
 		c.dest = cmp.Or(over.Dest, host)
 	}
-	c.patience = s.Patience(patience)
+	c.patience, c.hurry = s.Patience(patience), s.Patience(cmp.Or(ssh.LimitOf(r), patience))
 	return c
 }
 
-// line returns the host's next line. Before the host's hello the user may be typing
-// passphrases, so there is no time limit.
+// line returns the host's next line. Before its first word the user may be typing
+// passphrases, so there is no time limit; from then on ssh sets none, also where the word was
+// the login shell's own and nothing follows.
 func (c *conn) line() (string, error) {
-	if c.greeted {
-		defer c.patience.Begin()()
+	if !c.heard {
+		if _, err := c.in.Peek(1); err != nil {
+			return "", err
+		}
+		c.heard = true
 	}
+	limit := c.patience
+	if !c.greeted {
+		limit = c.hurry
+	}
+	defer limit.Begin()()
 	b, err := readLine(c.in)
 	return string(b), err
 }
@@ -78,7 +89,7 @@ func (c *conn) hello(files []File) error {
 			return err
 		}
 		switch verb, rest, _ := strings.Cut(line, " "); {
-		case line == fmt.Sprintf("wgkeys %d plain", Protocol), line == fmt.Sprintf("wgkeys %d receive", Protocol):
+		case isGreeting(line):
 			c.greeted = true
 			return nil
 		case verb == "as" && c.user == "":
@@ -90,6 +101,14 @@ func (c *conn) hello(files []File) error {
 		}
 	}
 	return errors.New("too much said before the first line of the protocol")
+}
+
+// isGreeting reports whether a line is the first of the protocol. Where sshd itself runs
+// wgkeys receive (ForceCommand in sshd_config(5)), it may follow what the login shell's own
+// files have printed without a newline.
+func isGreeting(line string) bool {
+	return strings.HasSuffix(line, fmt.Sprintf("wgkeys %d plain", Protocol)) ||
+		strings.HasSuffix(line, fmt.Sprintf("wgkeys %d receive", Protocol))
 }
 
 func asks(files []File) []byte {

@@ -106,11 +106,11 @@ func TestNoEntry(t *testing.T) {
 }
 
 // TestLoginShells: the command is read by whatever shell the user has there,
-// and a login script may have something to say first.
+// and a login script may have something to say first, also without a newline.
 func TestLoginShells(t *testing.T) {
 	sshtest.Need(t, "tcsh", "fish", "zsh", "mksh", "busybox")
 	home := t.TempDir()
-	write(t, filepath.Join(home, ".bashrc"), "echo 'Welcome to shale!'; echo \"wgkeys 0\"\n", 0o644)
+	write(t, filepath.Join(home, ".bashrc"), "echo 'Welcome to shale!'; echo \"wgkeys 0\"; printf '\\033]0;shale\\007'\n", 0o644)
 	shells := []string{"/bin/dash", "/bin/bash", "/usr/bin/tcsh", "/usr/bin/fish", "/usr/bin/zsh", "/bin/mksh"}
 	var c sshtest.Config
 	for _, shell := range shells {

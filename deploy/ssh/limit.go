@@ -195,6 +195,17 @@ func processorTime(pid int) (sum time.Duration) {
 	return sum
 }
 
+// LimitOf is the limit of a Runner of this package; 0: none.
+func LimitOf(r Runner) time.Duration {
+	switch r := r.(type) {
+	case *Client:
+		return r.Limit
+	case Local:
+		return r.Limit
+	}
+	return 0
+}
+
 // A Lost is the Runner of a host that is not tried again: it returns Err.
 type Lost struct{ Err error }
 

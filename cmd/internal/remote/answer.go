@@ -9,8 +9,43 @@ import (
 )
 
 // Output of a login shell's own files (many a ~/.bashrc has an echo, or a fortune) comes
-// before the answer of wgkeys, on the same stream. An answer is JSON, and its first line
-// begins with a brace.
+// before the answer of wgkeys, on the same stream, and need not end with a newline: the
+// escape sequence that sets a window's title does not. So the command that runs wgkeys first
+// says a line of its own. An answer is JSON, and its first line begins with a brace.
+
+// begins is that line, or its end.
+const begins = "wgkeys begins"
+
+// An ownWords writer passes on what follows that line; all of it if it does not come.
+type ownWords struct {
+	w     io.Writer
+	begun bool
+	held  []byte
+}
+
+func (o *ownWords) Write(p []byte) (int, error) {
+	if o.begun {
+		return o.w.Write(p)
+	}
+	o.held = append(o.held, p...)
+	before, after, found := bytes.Cut(o.held, []byte(begins+"\n"))
+	switch {
+	case found:
+		o.held = after
+	case len(before) < longest:
+		return len(p), nil
+	}
+	return len(p), o.flush()
+}
+
+// flush passes on what was held back.
+func (o *ownWords) flush() (err error) {
+	if len(o.held) > 0 {
+		_, err = o.w.Write(o.held)
+	}
+	o.begun, o.held = true, nil
+	return err
+}
 
 // afterGreeting returns what a host has said from its answer on; all of it if there is no
 // answer.

@@ -8,6 +8,27 @@ import (
 	"testing/iotest"
 )
 
+// TestOwnWords: what is shown of a host begins where wgkeys does there; all of it is shown
+// where that is not said.
+func TestOwnWords(t *testing.T) {
+	long := strings.Repeat("x", 2*longest)
+	for said, want := range map[string]string{
+		begins + "\n": "", "title" + begins + "\nplan\n": "plan\n",
+		"Welcome\n\n" + begins + "\n" + begins + "\n": begins + "\n",
+		"no such shell": "no such shell", "": "", long + begins + "\n": long + begins + "\n", begins + "\n" + long: long,
+	} {
+		var shown bytes.Buffer
+		own := &ownWords{w: &shown}
+		pieces := struct{ io.Reader }{strings.NewReader(said)}
+		if _, err := io.CopyBuffer(struct{ io.Writer }{own}, pieces, make([]byte, 7)); err != nil {
+			t.Errorf("%.20q: %v", said, err)
+		}
+		if own.flush(); shown.String() != want {
+			t.Errorf("%.20q: %.20q", said, shown.String())
+		}
+	}
+}
+
 // TestAfterGreeting: both ways to read an answer begin with its brace, and where there is
 // none nothing is taken for one.
 func TestAfterGreeting(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 
 // asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
 // newlines or exclamation marks inside, so that every login shell reads it alike. The
-// arguments are verbs and flags of ours.
-const asRoot = `exec sh -c 'PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
+// arguments are verbs and flags of ours. It says itself where the output of wgkeys begins.
+const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
 
 // ApplyOptions say how to apply a view on another host.
 type ApplyOptions struct {
@@ -147,7 +147,9 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 	talk := &bounded{w: stderr, left: maxKept, over: stop}
 	r := showing(h.Runner(t, host), talk)
 	out := &ui.Screen{W: kept} // the host is not trusted with the terminal
-	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, out)
+	own := &ownWords{w: out, begun: h.IsLocal(t, host)}
+	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, own)
+	own.flush()
 	out.Flush()
 	here.flush()
 	if kept.left < 0 || talk.left < 0 {

@@ -10,7 +10,7 @@ import (
 
 // shAsRoot runs a script from its standard input as root. "@deny" is the answer of a host
 // where sudo asks for a password.
-const shAsRoot = `exec sh -c '[ "$(id -u)" = 0 ] && exec sh -s; sudo -n true 2>/dev/null || { echo @deny sudo; echo @end; exit 0; }; exec sudo -n sh -s'`
+const shAsRoot = `exec sh -c 'echo; [ "$(id -u)" = 0 ] && exec sh -s; sudo -n true 2>/dev/null || { echo @deny sudo; echo @end; exit 0; }; exec sudo -n sh -s'`
 
 // Live runs a script as root on a host, which need not be in a tunnel, or on this machine
 // if there is no destination, and returns its output of at most limit bytes.

@@ -55,7 +55,9 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var said bytes.Buffer
-	err = h.Runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), &bounded{w: &said, left: 1 << 10})
+	own := &ownWords{w: &bounded{w: &said, left: 1 << 10}}
+	err = h.Runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), own)
+	own.flush()
 	theirs := ui.Printable(strings.TrimSpace(said.String()))
 	if err != nil || !strings.HasPrefix(theirs, "wgkeys ") {
 		return ""
