@@ -69,7 +69,7 @@ func (w *writer) device() {
 		clear(key)
 	}
 	alone := slices.DeleteFunc(slices.Clone(v.Addresses), func(a netip.Prefix) bool {
-		return v.Remotes[a.Addr()].IsValid() && !w.inline
+		return v.Remotes[a.Addr()].IsValid() && w.commands()
 	})
 	if len(alone) > 0 {
 		w.line("Address = %s", commas(alone))
@@ -128,7 +128,7 @@ func (w *writer) keyFiles() {
 
 // host writes commands for the rest of what the host does. A phone runs none.
 func (w *writer) host() {
-	if w.inline && !w.router() {
+	if !w.commands() {
 		return
 	}
 	v := w.v
@@ -145,7 +145,7 @@ func (w *writer) host() {
 		w.routes()
 	}
 	for _, a := range v.Addresses {
-		if far := v.Remotes[a.Addr()]; far.IsValid() && !w.inline {
+		if far := v.Remotes[a.Addr()]; far.IsValid() {
 			w.line("PostUp = ip addr add %s peer %s dev %%i", a.Addr(), far)
 		}
 	}
@@ -155,11 +155,16 @@ func (w *writer) host() {
 	}
 }
 
-// router reports whether the host does more than an app on a phone could.
+// commands reports whether the text may have commands, which no app runs.
+func (w *writer) commands() bool { return !w.inline || w.router() }
+
+// router reports whether the host does more than an app on a phone could. A phone is never
+// managed, and has a far end as part of its address.
 func (w *writer) router() bool {
 	v := w.v
 	masquerades := len(v.Masquerade) > 0 || v.MasqueradeTunnel
-	return v.Forward || v.Isolate || masquerades || len(v.Sysctls) > 0 || len(v.Proxies) > 0 || !w.automatic()
+	return v.Forward || v.Isolate || masquerades || len(v.Sysctls) > 0 || len(v.Proxies) > 0 || !w.automatic() ||
+		len(v.Remotes) > 0 && !v.Unmanaged
 }
 
 // firewall writes commands for iptables(8).

@@ -13,6 +13,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring"
 )
 
 // views returns the common views without what wg-quick cannot express, and one of a router.
@@ -58,6 +59,30 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("%s\n%s", d, files[0].Text)
 			}
 		})
+	}
+}
+
+// TestFarEnd: a command gives an address its far end, with the keys in the text too. Only a
+// phone, which is not managed, runs none.
+func TestFarEnd(t *testing.T) {
+	key, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phone := range []bool{false, true} {
+		v := *views()["far end"]
+		v.Unmanaged = phone
+		files, err := Format(&v, foreign.Secrets{PrivateKey: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		devices, err := Parse(files)
+		if err != nil || len(devices[0].Addresses) != 1 {
+			t.Fatal(devices, err)
+		}
+		if a := devices[0].Addresses[0]; a.Local.Addr() != v.Addresses[0].Addr() || a.Remote.IsValid() == phone {
+			t.Errorf("phone %v: %v", phone, a)
+		}
 	}
 }
 
