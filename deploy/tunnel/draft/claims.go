@@ -138,12 +138,16 @@ func (h *host) needsRoutes() bool {
 // made returns the routes that e gets by default.
 func (h *host) made(e *entry) (routes []string) {
 	for _, p := range e.p.AllowedIPs {
-		onLink := slices.ContainsFunc(h.d.Addresses, func(a foreign.Address) bool { return a.Local.Masked() == p })
-		if !onLink {
+		if !h.onLink(p) {
 			routes = append(routes, p.String())
 		}
 	}
 	return routes
+}
+
+// onLink reports whether p is the network of an address of h.
+func (h *host) onLink(p netip.Prefix) bool {
+	return slices.ContainsFunc(h.d.Addresses, func(a foreign.Address) bool { return a.Local.Masked() == p })
 }
 
 // An assigned is a route of the device with the peer that accepts its packets.
@@ -188,6 +192,12 @@ func (m *maker) accepted(h *host) (all []assigned) {
 	for _, r := range h.d.Routes {
 		if r.Table == mainTable {
 			r.Table = 0
+		}
+		if h.onLink(r.Prefix) {
+			if r.Table != 0 || r.Gateway.IsValid() {
+				m.leave(r.Pos, "route "+r.Prefix.String(), "it is the network of an address, to which the kernel makes a route")
+			}
+			continue
 		}
 		to, bits := (*entry)(nil), -1
 		for _, e := range h.entries {

@@ -342,6 +342,12 @@ func TestOtherRoutes(t *testing.T) {
 		{"next hop of one", []foreign.Route{route(3, "10.1.0.0/24", "", 0), route(4, "10.2.0.0/24", "10.0.0.2", 0)},
 			"hub.conf: gateway of route 10.1.0.0/24: a host's routes to a peer have one next hop, and this one has 10.0.0.2",
 			[]string{`gateway = "10.0.0.2"`, `routes = ["10.1.0.0/24", "10.2.0.0/24"]`}, ""},
+		{"network of an address", []foreign.Route{route(3, "10.0.0.0/24", "", 0), route(4, "10.1.0.0/24", "", 0)}, "",
+			[]string{`routes = ["10.1.0.0/24"]`}, "10.0.0.0"},
+		{"next hop to the network of an address", []foreign.Route{route(3, "10.0.0.0/24", "10.0.0.2", 0),
+			route(4, "10.1.0.0/24", "", 0)},
+			"hub.conf: route 10.0.0.0/24: it is the network of an address, to which the kernel makes a route",
+			[]string{`routes = ["10.1.0.0/24"]`}, "gateway"},
 		{"next hop of an address", []foreign.Route{route(3, "10.1.0.0/24", "", 0), route(4, "10.2.0.9/32", "10.0.0.2", 0)},
 			"hub.conf: gateway of route 10.2.0.9/32: a host's routes to a peer have one next hop, and this one has none",
 			[]string{`routes = ["10.1.0.0/24", "10.2.0.9/32"]`}, "gateway"},
@@ -363,6 +369,27 @@ func TestOtherRoutes(t *testing.T) {
 		}
 		if test.no != "" && strings.Contains(string(d.Text), test.no) {
 			t.Errorf("%s: %s in\n%s", test.name, test.no, d.Text)
+		}
+	}
+}
+
+// TestMetricOfDefault: a default route in which an endpoint may lie gets a table of its own,
+// whatever its metric, which is reported.
+func TestMetricOfDefault(t *testing.T) {
+	for _, test := range []struct {
+		endpoint string
+		table    int
+		reported bool
+	}{
+		{"192.0.2.2:51820", 0, true}, {"hub.example.net:51820", 0, true}, {"[2001:db8::2]:51820", 0, false},
+		{"192.0.2.2:51820", 7, false},
+	} {
+		hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke", "10.0.0.2/24")
+		hub.Peers = []foreign.Peer{peer(spoke, 5, "0.0.0.0/0")}
+		hub.Peers[0].Endpoint, hub.Metric, hub.Table = test.endpoint, 500, test.table
+		d, err := draft.Make([]*foreign.Device{hub})
+		if err != nil || strings.HasPrefix(left(d), "of.conf: metric of route 0.0.0.0/0: an endpoint may lie in it") != test.reported {
+			t.Errorf("%v: %v %s", test, err, left(d))
 		}
 	}
 }

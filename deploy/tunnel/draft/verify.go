@@ -267,6 +267,10 @@ func (m *maker) compareRoutes(h *host, v *tunnel.View) {
 		files[r.Prefix] = r
 	}
 	for _, r := range v.Routes {
+		if r.Metric != 0 && v.Table == 0 && aroundEndpoint(v, r.Prefix) {
+			m.leave(files[r.Prefix].Pos, "metric of route "+r.Prefix.String(),
+				"an endpoint may lie in it: so a tunnel has it in a table of its own, before all routes of the main one")
+		}
 		if has, ok := files[r.Prefix]; ok && has.Gateway != r.Gateway {
 			gets := "none"
 			if r.Gateway.IsValid() {
@@ -276,6 +280,15 @@ func (m *maker) compareRoutes(h *host, v *tunnel.View) {
 				gets)
 		}
 	}
+}
+
+// aroundEndpoint reports whether prefix is a default route, or half of one, and the encrypted
+// packets of a peer may go there. A name may be of an address of either family.
+func aroundEndpoint(v *tunnel.View, prefix netip.Prefix) bool {
+	return prefix.Bits() < foreign.Wide && slices.ContainsFunc(v.Peers, func(p tunnel.Peer) bool {
+		at, err := netip.ParseAddrPort(p.Endpoint)
+		return err != nil || at.Addr().Is4() == prefix.Addr().Is4()
+	})
 }
 
 // reported reports whether something at this place was left out already.

@@ -97,6 +97,9 @@ const self = "%i"
 // ifupdown as "$IFACE", and people by its name.
 func (h *hook) named(words []string) []string {
 	for i, w := range words {
+		if i == 0 {
+			continue // the program, which an interface may have its name from
+		}
 		if w == h.d.Name || w == h.d.Alias && w != "" || w == "$IFACE" || w == "${IFACE}" || w == "$INTERFACE" {
 			words[i] = self
 		}

@@ -67,6 +67,9 @@ func TestHook(t *testing.T) {
 		{"PostUp", "ip route add 192.0.2.0/24 dev wg0 table main &>/dev/null", "route 192.0.2.0/24 invalid IP 0 0"},
 		{"PostUp", "ip route add default dev wg0",
 			"route 0.0.0.0/0 invalid IP 0 0, left ip route add default dev wg0"},
+		{"PostUp", "ip route add default via 10.0.0.9 dev wg0",
+			"route 0.0.0.0/0 10.0.0.9 0 0, left ip route add default via 10.0.0.9 dev wg0"},
+		{"PostUp", "ip route add default dev wg0 metric 500", "route 0.0.0.0/0 invalid IP 0 500"},
 		{"PostUp", "ip link set mtu 1380 dev wg0", "mtu 1380"},
 		{"pre-up", "ip link set $IFACE netns vpn", "left ip link set $IFACE netns vpn"},
 		{"post-up", "ip link set dev wg0 master vrf-blue", "left ip link set dev wg0 master vrf-blue"},
@@ -143,6 +146,15 @@ func TestHookConf(t *testing.T) {
 		if got := said(d); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// TestHookProgram: an interface may be called as a program is.
+func TestHookProgram(t *testing.T) {
+	d := &foreign.Device{Name: "wg"}
+	d.Hook(foreign.Pos{}, "pre-up", "ip link add wg type wireguard; wg setconf wg /etc/wireguard/wg.conf")
+	if got := said(d); got != "conf /etc/wireguard/wg.conf" {
+		t.Error(got)
 	}
 }
 

@@ -28,11 +28,11 @@ func NeedsTable(v *tunnel.View, r tunnel.Route) bool {
 
 // BesideOthers returns why r is another route than a tunnel's default route, or "". Without
 // a metric, an IPv6 default route in the main table gets 1024 from the kernel
-// (IP6_RT_PRIO_USER), which becomes its metric. One of IPv4 gets 0, and would catch the
-// encrypted packets.
+// (IP6_RT_PRIO_USER), which becomes its metric. One of IPv4 gets 0, and catches the
+// encrypted packets, whether it has a next hop or not.
 func (r *Route) BesideOthers() (why string) {
 	switch {
-	case r.Prefix.Bits() >= Wide, r.Table != 0, r.Metric != 0, r.Gateway.IsValid():
+	case r.Prefix.Bits() >= Wide, r.Table != 0, r.Metric != 0, r.Prefix.Addr().Is6() && r.Gateway.IsValid():
 		return ""
 	case r.Prefix.Addr().Is6():
 		r.Metric = 1024

@@ -208,7 +208,12 @@ func (b *builder) method(s *stanza) {
 	b.twice(s)
 	r := &reader{Reader: b.Reader, ng: b.ng}
 	b.d.Addresses = append(b.d.Addresses, r.addresses(s, addresses)...)
-	b.d.Routes = append(b.d.Routes, r.gateways(s)...)
+	for _, g := range r.gateways(s) {
+		b.d.Routes = append(b.d.Routes, g)
+		if why := g.BesideOthers(); why != "" {
+			b.left(g.Pos, "gateway", why)
+		}
+	}
 	b.d.Left = append(b.d.Left, r.left...)
 }
 

@@ -175,8 +175,8 @@ func TestWords(t *testing.T) {
 		{"several stanzas", begin + "iface w inet6 static\n\taddress 2001:db8::1/64\n\tgateway 2001:db8::9\n\tmetric 5\n",
 			foreign.Device{Addresses: append(addr[:1:1], local("2001:db8::1/64")),
 				Routes: []foreign.Route{{Prefix: prefix("::/0"), Gateway: netip.MustParseAddr("2001:db8::9"), Metric: 5}}}},
-		{"gateway", begin + "\tgateway 10.0.0.9\n", foreign.Device{Addresses: addr,
-			Routes: []foreign.Route{{Prefix: everything, Gateway: netip.MustParseAddr("10.0.0.9")}}}},
+		{"gateway", begin + "\tgateway 10.0.0.9\n\tmetric 5\n", foreign.Device{Addresses: addr,
+			Routes: []foreign.Route{{Prefix: everything, Gateway: netip.MustParseAddr("10.0.0.9"), Metric: 5}}}},
 		{"point to point", begin + "\tpointopoint 10.0.0.9\n", foreign.Device{
 			Addresses: []foreign.Address{{Local: prefix("10.0.0.1/32"), Remote: prefix("10.0.0.9/32")}}}},
 		{"MTU of the link", begin + "\tmtu 1400\n", foreign.Device{Addresses: addr, MTU: 1400}},
@@ -309,5 +309,19 @@ func TestNoSecretInErrors(t *testing.T) {
 		"\tmtu " + key + "\n\twireguard-config-path " + key + "\n\tgateway " + key + "\nnetmask " + key + "\n")})
 	if err == nil || strings.Contains(fullText(err), "kEy") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestGateway: a default route of the main table catches the encrypted packets, which that
+// of a tunnel does not.
+func TestGateway(t *testing.T) {
+	devices, err := Parse([]foreign.File{{Name: "interfaces", Text: []byte("auto w\niface w inet static\n" +
+		"\taddress 10.0.0.1/24\n\tpre-up ip link add $IFACE type wireguard\n\tgateway 10.0.0.9\n")}})
+	if err != nil || len(devices[0].Routes) != 1 {
+		t.Fatal(devices, err)
+	}
+	if l := devices[0].Left; len(l) != 1 || l[0].What != "gateway" || l[0].Pos.Line != 5 ||
+		!strings.Contains(l[0].Why, "takes the encrypted packets too") {
+		t.Error(l)
 	}
 }

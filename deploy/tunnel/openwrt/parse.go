@@ -320,6 +320,9 @@ func (b *builder) route(s *section) {
 		return
 	}
 	b.d.Routes = append(b.d.Routes, r)
+	if why := r.BesideOthers(); why != "" {
+		b.left(s.at, "config "+s.kind, why)
+	}
 }
 
 func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {

@@ -70,18 +70,20 @@ func TestFarEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, phone := range []bool{false, true} {
-		v := *views()["far end"]
+		v := *views()["full"]
+		v.Remotes = map[netip.Addr]netip.Prefix{v.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.9/32")}
 		v.Unmanaged = phone
 		files, err := Format(&v, foreign.Secrets{PrivateKey: key})
 		if err != nil {
 			t.Fatal(err)
 		}
 		devices, err := Parse(files)
-		if err != nil || len(devices[0].Addresses) != 1 {
+		if err != nil || len(devices[0].Addresses) != len(v.Addresses) {
 			t.Fatal(devices, err)
 		}
-		if a := devices[0].Addresses[0]; a.Local.Addr() != v.Addresses[0].Addr() || a.Remote.IsValid() == phone {
-			t.Errorf("phone %v: %v", phone, a)
+		far := slices.ContainsFunc(devices[0].Addresses, func(a foreign.Address) bool { return a.Remote.IsValid() })
+		if far == phone {
+			t.Errorf("phone %v: %v", phone, devices[0].Addresses)
 		}
 	}
 }
