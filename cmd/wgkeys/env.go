@@ -14,6 +14,7 @@ import (
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/words"
 	"wgkeys/vault"
@@ -119,8 +120,9 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 	if here, err := os.Getwd(); err == nil && ui.Elsewhere(here, c.String("C")) {
 		u.Folder = ui.Quoted(c.String("C"))
 	}
-	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Say: u, Stdout: u.Stdout, Stderr: u.Stderr,
-		Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(), Step: testOnlyStep}
+	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Terminal: ssh.NewTerminal(u.Yield, ctx.Done()),
+		Say: u, Stdout: u.Stdout, Stderr: u.Stderr, Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
+		Step: testOnlyStep}
 	return e
 }
 

@@ -333,10 +333,10 @@ func (s *transcript) tell(err error) {
 		if l.result {
 			s.crew.e.ui.Printf("%s: %s\n", s.host, l.line)
 		} else if err == nil || !strings.HasPrefix(l.line, "error: ") && !strings.HasPrefix(l.line, "hint: ") {
-			s.crew.e.ui.OfHost(s.host, l.line)
+			s.crew.live.OfHost(s.host, l.line)
 		}
 	}
 	if err != nil {
-		s.crew.e.ui.OfHost(s.host, "failed")
+		s.crew.live.OfHost(s.host, "failed")
 	}
 }

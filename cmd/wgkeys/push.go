@@ -57,7 +57,7 @@ func doPush(e *env) error {
 	live := e.ui.Live(len(o.Hosts))
 	o.Count = live.SetTotal
 	o.Begun = func(host string) { live.At(host, "...") }
-	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, p) }) }
+	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, live, p) }) }
 	e.hosts.Uninterrupted = namesMany(e) && interruptible()
 	ctx := e.ctx
 	if namesMany(e) {
@@ -117,12 +117,12 @@ func toPush(p keys.Pushed) bool {
 	return slices.ContainsFunc(p.Results, func(r push.Result) bool { return r.Action != push.Unchanged })
 }
 
-func reportPush(e *env, o keys.Pushed) {
+func reportPush(e *env, live *ui.Live, o keys.Pushed) {
 	if e.cli.Bool("json") {
 		return
 	}
 	if o.Err != nil && namesMany(e) {
-		e.ui.OfHost(o.Host, "failed")
+		live.OfHost(o.Host, "failed")
 	}
 	for _, f := range o.Results {
 		action := string(f.Action)

@@ -23,6 +23,7 @@ type Client struct {
 	Args           []string      // more arguments for ssh, by the user's own choice
 	Batch          bool          // there is no user to ask: ssh must not prompt
 	ConnectTimeout time.Duration // as in ssh_config(5); 0: that of the user's configuration
+	Terminal       *Terminal     // where ssh asks for one host at a time; nil: it may ask at once
 	Stderr         io.Writer     // gets what ssh and the command say, line by line, made printable; may be nil
 
 	// Uninterrupted keeps ssh running at Ctrl-C, which a terminal sends to all programs in
@@ -48,9 +49,16 @@ func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdou
 	}
 	in := newReplay(stdin)
 	defer in.end()
+	oneByOne := c.Terminal != nil && !c.Batch
 	again := attempts{limit: c.Limit, begun: time.Now()}
 	for {
-		a := c.attempt(ctx, command, in, stdout, again.n > 0)
+		t := &try{command: command, in: in, stdout: stdout, verbose: again.n > 0, mute: c.Batch || oneByOne}
+		a := c.attempt(ctx, t)
+		if oneByOne && a.refusedUnasked() && ctx.Err() == nil {
+			var waited time.Duration
+			a, waited = c.askAlone(ctx, t, a)
+			again.begun = again.begun.Add(waited) // which was no attempt
+		}
 		if c.Remark != nil && len(a.said.remarks) > 0 {
 			c.Remark(a.said.remarks)
 		}
@@ -72,10 +80,13 @@ type attempt struct {
 	heard bool // the command has written to standard output: it runs
 }
 
-func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout io.Writer, verbose bool) *attempt {
+func (c *Client) attempt(ctx context.Context, t *try) *attempt {
 	a := &attempt{}
-	p := process{stdin: in.begin(), stdout: stdout, watch: c.Stderr, limit: c.Limit, verbose: verbose}
-	p.argv = append([]string{"ssh"}, c.argv(command, verbose)...)
+	p := process{stdin: t.in.begin(), stdout: t.stdout, watch: c.Stderr, limit: c.Limit, verbose: t.verbose}
+	p.argv = append([]string{"ssh"}, c.argv(t)...)
+	if t.mute && !c.Batch {
+		p.env = neverAnswers()
+	}
 	if c.Uninterrupted {
 		if _, a.err = exec.LookPath("ssh"); a.err != nil { // the 127 of /bin/sh would look like the host's
 			a.said = &hearing{}
@@ -85,7 +96,10 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 	}
 	p.heard = func() {
 		a.heard = true
-		in.commit()
+		t.in.commit()
+		if t.entered != nil {
+			t.entered()
+		}
 	}
 	a.code, a.said, a.err = p.run(ctx)
 	return a
@@ -135,12 +149,12 @@ func (c *Client) dest() string {
 // argv overrides what in the user's configuration would disturb a single command: a
 // terminal, a RemoteCommand, and forwardings, which fail if a port is taken. The agent is
 // not forwarded, because root on the host could use it.
-func (c *Client) argv(command string, verbose bool) []string {
+func (c *Client) argv(t *try) []string {
 	argv := []string{"-T", "-a", "-x", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"}
-	if verbose {
+	if t.verbose {
 		argv = append(argv, "-v")
 	}
-	if c.Batch {
+	if t.mute {
 		argv = append(argv, "-o", "BatchMode=yes")
 	}
 	if c.ConnectTimeout > 0 {
@@ -148,7 +162,7 @@ func (c *Client) argv(command string, verbose bool) []string {
 		argv = append(argv, "-o", "ConnectTimeout="+strconv.Itoa(seconds))
 	}
 	argv = append(argv, c.Args...)
-	return append(argv, "--", c.dest(), command)
+	return append(argv, "--", c.dest(), t.command)
 }
 
 // ErrUnreachable is the cause of a [Client]'s error if ssh itself failed: the command did

@@ -2,20 +2,13 @@ package ssh_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/ssh/sshtest"
@@ -142,60 +135,12 @@ func TestSilentConversation(t *testing.T) {
 func TestSilentPerson(t *testing.T) {
 	t.Parallel()
 	s := sshtest.Start(t, sshtest.Config{})
-	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-N", "long ago", "-f",
-		filepath.Join(s.Dir, "id")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	master, slave := terminal(t)
-	// The test is at no terminal, so a process of its own is.
-	cmd := exec.Command(os.Args[0], "-test.run=^TestOnTerminal$")
-	cmd.Env = append(os.Environ(), "ON_TERMINAL="+s.Dir)
-	cmd.Stdin, cmd.SysProcAttr = slave, &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	out, _ := cmd.StdoutPipe()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	shown := ""
-	for b := make([]byte, 4096); !strings.Contains(shown, "passphrase"); {
-		n, err := master.Read(b)
-		if shown += string(b[:n]); err != nil {
-			t.Fatalf("shown: %q, %v", shown, err)
-		}
-	}
+	setPassphrase(t, s.Dir, "long ago")
+	p := startPerson(t, nil, s.Dir)
+	p.waitFor("passphrase")
 	time.Sleep(8 * time.Second)
-	io.WriteString(master, "long ago\n")
-	said, _ := io.ReadAll(out)
-	if cmd.Wait(); !strings.Contains(string(said), "in time") {
+	p.answer("long ago")
+	if said := p.end(); !strings.Contains(said, "shale0 in time") {
 		t.Errorf("got %q", said)
 	}
-}
-
-// TestOnTerminal is the other process of TestSilentPerson.
-func TestOnTerminal(t *testing.T) {
-	dir := os.Getenv("ON_TERMINAL")
-	if dir == "" {
-		return // it is one part of TestSilentPerson, which runs it as a process of its own
-	}
-	c := &ssh.Client{Host: "shale", Args: []string{"-F", filepath.Join(dir, "ssh_config")}, Limit: 5 * time.Second}
-	if err := c.Run(context.Background(), "echo in time", nil, os.Stdout); err != nil {
-		t.Error(err)
-	}
-}
-
-func terminal(t *testing.T) (master, slave *os.File) {
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	n, err := unix.IoctlGetUint32(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close(); slave.Close() })
-	return master, slave
 }

@@ -47,6 +47,7 @@ const stragglers = 2 * time.Second
 // A process is a program to run with its input and output.
 type process struct {
 	argv          []string
+	env           []string // nil: as this process has it
 	stdin         io.Reader
 	stdout, watch io.Writer
 	limit         time.Duration
@@ -64,6 +65,7 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	said := &hearing{watch: p.watch, verbose: p.verbose}
 	w := &watchdog{limit: p.limit}
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd.Env = p.env
 	cmd.Stdout = w.output(&firstWord{w: p.stdout, heard: p.heard})
 	cmd.Stderr = w.errorOutput(said)
 	cmd.WaitDelay = stragglers

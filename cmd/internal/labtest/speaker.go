@@ -14,21 +14,27 @@ func Speaker() {
 	if err != nil {
 		panic(err)
 	}
-	var conns []net.Conn
+	accepted := make(chan net.Conn)
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			conns = append(conns, c)
+			accepted <- c
 		}
 	}()
-	for {
+	var conns []net.Conn
+	for tick := time.Tick(50 * time.Millisecond); ; {
+		select {
+		case c := <-accepted:
+			conns = append(conns, c)
+			continue
+		case <-tick:
+		}
 		if _, err := os.Stat(os.Args[2]); err == nil {
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	for _, c := range conns {
 		fmt.Fprintln(c, "spoken")

@@ -28,6 +28,7 @@ type Hosts struct {
 	Self           string        // the host that this machine is; "": the one with its short name
 	Limit          time.Duration // how long a host may be silent
 	Batch          bool          // ssh must not ask, even if there is a terminal
+	Terminal       *ssh.Terminal // where ssh asks for one host at a time
 	Say            ui.Reporter
 	Stdout, Stderr io.Writer // for the output of wgkeys on a host
 	Quiet, JSON    bool      // wgkeys there is verbose, too
@@ -45,8 +46,9 @@ type Hosts struct {
 
 // With returns a copy for one of several hosts, with another destination for its output.
 func (h *Hosts) With(stdout, stderr io.Writer, say ui.Reporter) *Hosts {
-	return &Hosts{Self: h.Self, Limit: h.Limit, Batch: h.Batch, Say: say, Stdout: stdout, Stderr: stderr,
-		Quiet: h.Quiet, JSON: h.JSON, Several: true, Uninterrupted: h.Uninterrupted, Version: h.Version, Step: h.Step}
+	return &Hosts{Self: h.Self, Limit: h.Limit, Batch: h.Batch, Terminal: h.Terminal, Say: say,
+		Stdout: stdout, Stderr: stderr, Quiet: h.Quiet, JSON: h.JSON, Several: true, Uninterrupted: h.Uninterrupted,
+		Version: h.Version, Step: h.Step}
 }
 
 // Runner runs commands on a host: directly if it is this machine, otherwise over ssh.
@@ -63,6 +65,7 @@ func (h *Hosts) client(host, dest string) *ssh.Client {
 	return &ssh.Client{
 		Host: host, Dest: dest,
 		Batch:          h.Batch || !term.IsTerminal(int(os.Stdin.Fd())),
+		Terminal:       h.Terminal,
 		Limit:          h.Limit,
 		Uninterrupted:  h.Uninterrupted,
 		ConnectTimeout: h.Limit - time.Second, // ssh itself says more about what it waits for

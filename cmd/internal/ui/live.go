@@ -18,6 +18,7 @@ import (
 // goroutines may use it.
 type Live struct {
 	u    *UI
+	self drawing
 	term *os.File // nil: there is none
 	all  int
 
@@ -39,8 +40,10 @@ const redrawEvery = 100 * time.Millisecond
 // Live shows the progress of work on so many hosts, until [Live.End].
 func (u *UI) Live(all int) *Live {
 	l := &Live{u: u, all: all, end: make(chan struct{})}
+	l.self = l
 	if f, ok := u.Stderr.(*os.File); ok && !u.Quiet && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
 		l.term = f
+		u.drawing.Store(&l.self)
 		l.ended.Go(l.redraw)
 	}
 	return l
@@ -113,9 +116,20 @@ func (l *Live) above(say func()) {
 func (l *Live) End() {
 	close(l.end)
 	l.ended.Wait()
+	l.u.drawing.CompareAndSwap(&l.self, nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
+}
+
+// pause removes the lines and lets nobody draw or print, until resume draws them again.
+func (l *Live) pause() (resume func()) {
+	l.mu.Lock()
+	l.erase()
+	return func() {
+		l.draw()
+		l.mu.Unlock()
+	}
 }
 
 // erase goes up to the first line and clears from there (ECMA-48, CPL and ED).
@@ -231,5 +245,5 @@ func (w *LineWriter) Flush() {
 	}
 }
 
-// OfHost formats a line about one of several hosts.
-func (u *UI) OfHost(host, line string) { io.WriteString(u.Stderr, host+": "+Printable(line)+"\n") }
+// OfHost prints a line about one of several hosts. It is called by what [Live.Done] is given.
+func (l *Live) OfHost(host, line string) { io.WriteString(l.u.Stderr, host+": "+Printable(line)+"\n") }

@@ -10,7 +10,8 @@
 //     -C begins with "in DIR:".
 //   - Questions go to the terminal and nowhere else, and -y is the answer where there
 //     is no terminal; passphrases, and what a hardware key wants, are asked for there
-//     too. ssh asks by itself.
+//     too. ssh asks by itself, for one host at a time, and has the terminal for that
+//     time; see [UI.Yield].
 //   - A bar shows how far work is that takes more than two seconds, on a
 //     terminal.
 //   - Every line is made printable here, once: names, comments and errors come
@@ -68,6 +69,8 @@ type UI struct {
 
 	mu  sync.Mutex // for what goes to Stderr
 	bar *bar       // that is on the terminal; nil: none
+
+	drawing atomic.Pointer[drawing] // that is on the terminal; nil: none
 }
 
 // An ExitError ends the command with a code of its own. Err may be nil if everything was
@@ -280,6 +283,26 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 		}
 	}
 }
+
+// Yield gives the terminal to another program, which asks the user: nothing is drawn, and no
+// message printed, until back is called. Who reports something waits that long.
+func (u *UI) Yield() (back func()) {
+	resume := func() {}
+	if d := u.drawing.Load(); d != nil {
+		resume = (*d).pause()
+	}
+	u.mu.Lock()
+	if u.bar != nil {
+		u.bar.clear()
+	}
+	return func() {
+		u.mu.Unlock()
+		resume()
+	}
+}
+
+// A drawing changes on the terminal by itself, until it is paused.
+type drawing interface{ pause() (resume func()) }
 
 // Say prints a message about the work, unless -q is given.
 func (u *UI) Say(format string, args ...any) {

@@ -1,0 +1,84 @@
+package ui
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestYield: while another program has the terminal nothing is drawn and no message printed, and
+// both come after.
+func TestYield(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	master, slave := openPty(t)
+	u := &UI{Stderr: slave}
+	l := u.Live(2)
+	defer l.End()
+	l.At("alpha", "...")
+	shown(t, master, "alpha", time.Minute)
+
+	back := u.Yield()
+	shown(t, master, "\x1b[J", time.Minute) // its lines are gone
+	done := make(chan struct{})
+	go func() {
+		l.At("beta", "...")
+		u.Say("hello")
+		close(done)
+	}()
+	if text := shown(t, master, "", 4*redrawEvery); text != "" {
+		t.Errorf("shown to somebody who is asked: %q", text)
+	}
+	back()
+	<-done
+	shown(t, master, "beta", time.Minute)
+}
+
+// shown reads what is drawn until it has the words, or for so long.
+func shown(t *testing.T, master *os.File, words string, patience time.Duration) (text string) {
+	t.Helper()
+	master.SetReadDeadline(time.Now().Add(patience))
+	for words == "" || !strings.Contains(text, words) {
+		b := make([]byte, 4096)
+		n, err := master.Read(b)
+		text += string(b[:n])
+		switch {
+		case os.IsTimeout(err) && words == "":
+			return text
+		case err != nil:
+			t.Fatalf("shown: %q, %v", text, err)
+		}
+	}
+	return text
+}
+
+func openPty(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := master.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n uint32
+	conn.Control(func(fd uintptr) {
+		unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
+		unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100})
+		n, err = unix.IoctlGetUint32(int(fd), unix.TIOCGPTN)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { slave.Close(); master.Close() })
+	return master, slave
+}
