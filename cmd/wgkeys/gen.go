@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,13 +19,16 @@ func genCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name: "gen",
 		UsageText: "wgkeys gen basalt shale\n" +
+			"wgkeys gen --all                      # what the tunnel file names\n" +
 			"wgkeys gen --sealed slate             # only slate can read its key",
 		Usage:     "make key pairs for hosts that have none",
 		ArgsUsage: "HOST...",
 		Description: "The private key goes into vault/HOST/, encrypted, the public one into\n" +
 			"keyring/HOST/. Preshared keys that the tunnel file asks for are made too. A key\n" +
-			"that exists is never overwritten.",
+			"that exists is never overwritten. HOST may also be a pattern or a tag of the tunnel\n" +
+			"file: wgkeys help hosts.",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnel that is managed"},
 			&cli.BoolFlag{Name: "on-host", Usage: "each host makes its private key itself, and it never leaves the host"},
 			&cli.BoolFlag{Name: "sealed",
 				Usage: "only the host can read its keys: vault/HOST/recipients.txt becomes its only list"},
@@ -34,10 +38,9 @@ func genCommand() (*cli.Command, func(*env) error) {
 }
 
 func doGen(e *env) error {
-	hosts := e.names()
-	if len(hosts) == 0 {
+	if len(e.names()) == 0 && !e.cli.Bool("all") {
 		return ui.Usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name",
-			"wgkeys gen HOST...")
+			"wgkeys gen HOST..., or --all for those of the tunnel file")
 	}
 	r, err := e.writing()
 	if err != nil {
@@ -47,10 +50,9 @@ func doGen(e *env) error {
 	if err != nil {
 		return err
 	}
-	for _, host := range hosts {
-		if err := keyring.CheckHost(host); err != nil {
-			return ui.Usage("no host can be named", host, err.Error(), "wgkeys gen --help")
-		}
+	hosts, err := genHosts(e, name, t)
+	if err != nil {
+		return err
 	}
 	if err := r.RequireCheckedOut(e.ctx, hosts...); err != nil {
 		return err
@@ -82,4 +84,26 @@ func genTunnel(r *repo.Repo, e *env) (string, *tunnel.Tunnel, error) {
 		return names[0], nil, nil
 	}
 	return names[0], t, err
+}
+
+// genHosts are the hosts that get keys. t is nil if there is no tunnel file, in which a
+// pattern or a tag could select some.
+func genHosts(e *env, name string, t *tunnel.Tunnel) ([]string, error) {
+	var tunnels []*tunnel.Tunnel
+	if t != nil {
+		tunnels = append(tunnels, t)
+	} else if e.cli.Bool("all") || slices.ContainsFunc(e.names(), tunnel.IsPattern) {
+		return nil, ui.Usage("cannot select hosts of tunnel", name, "there is no tunnels/"+name+".toml yet",
+			"wgkeys gen HOST...")
+	}
+	hosts, err := hostsMeant(e, tunnels)
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range hosts {
+		if err := keyring.CheckHost(host); err != nil {
+			return nil, ui.Usage("no host can be named", host, err.Error(), "wgkeys gen --help")
+		}
+	}
+	return hosts, nil
 }
