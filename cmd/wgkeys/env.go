@@ -121,7 +121,7 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 		u.Folder = ui.Quoted(c.String("C"))
 	}
 	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Terminal: ssh.NewTerminal(u.Yield, ctx.Done()),
-		Say: u, Stdout: u.Stdout, Stderr: u.Stderr, Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
+		Say: u, Stdout: ui.Results(u), Stderr: u.Stderr, Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
 		Step: testOnlyStep}
 	return e
 }

@@ -116,6 +116,18 @@ func (u *UI) wrote(err error) {
 	}
 }
 
+// Results returns a writer for results that come from another program, which is not to fail
+// because of them: a write always succeeds, and its error is recorded as that of Printf.
+func Results(u *UI) io.Writer { return results{u} }
+
+type results struct{ *UI }
+
+func (r results) Write(p []byte) (int, error) {
+	_, err := r.Stdout.Write(p)
+	r.wrote(err)
+	return len(p), nil
+}
+
 // Lost reports whether results go nowhere any longer: work without another end ends then.
 func Lost(u *UI) bool { return u.unread.Load() || u.unwritten.Load() != nil }
 
