@@ -21,11 +21,11 @@ const (
 type Recipient struct {
 	Name        string // its own comment, or the one on the line above; "" if there is none
 	Above       string // the comment above it, possibly with other recipients in between
-	File        string // where it stands
+	File        string // the recipients file, as errors name it
 	Line        int
 	Text        string // its canonical spelling, from which Fingerprint is made
 	Fingerprint Fingerprint
-	PostQuantum bool // nil for a plugin's recipient until it is used
+	PostQuantum bool // false for a plugin's recipient: only the plugin knows its labels
 
 	age   age.Recipient
 	asker Asker
@@ -46,7 +46,7 @@ func (r Recipient) isPlugin() bool {
 
 func (r Recipient) at() string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
 
-// Recipients are those of one host's secrets, without duplicates.
+// Recipients are lines of recipients files, in their order.
 type Recipients []Recipient
 
 // Fingerprints returns the fingerprints of rs, in their order.
@@ -101,10 +101,9 @@ func unique(rs Recipients) Recipients {
 	return out
 }
 
-// labels are those of all of rs: age encrypts only to recipients with the same labels. It
-// refuses what age would refuse, but names the lines: a single classic recipient would give
-// the secret to whoever keeps the file until there is a quantum computer, whatever the
-// others are.
+// labels returns the labels of rs, which must be the same for all: age refuses to mix them,
+// because a single classic recipient would give the secret to whoever keeps the file until
+// there is a quantum computer. Unlike age's own error, this one names the lines.
 func (rs Recipients) labels(of func(Recipient) ([]string, error)) ([]string, error) {
 	var kinds []string
 	at := map[string][]string{}
@@ -150,7 +149,7 @@ func clash(kinds []string, at map[string][]string) error {
 		"age-keygen -pq -o IDENTITY")
 }
 
-// labels are those of r. For a plugin's recipient only the plugin knows them.
+// labels returns the labels of r. For a plugin's recipient it asks the plugin.
 func (r Recipient) labels() ([]string, error) {
 	p, ok := r.age.(*ageplugin.Recipient)
 	if !ok && r.PostQuantum {

@@ -61,14 +61,14 @@
 //  2. the host's name: ASCII letters in lower case, digits, "_" and "-", not
 //     beginning with the last, at most 63 bytes;
 //  3. the name of the file as it is installed on the host, without ".age", and
-//     for a next key without ".next". It ends in ".key" for a private key and in ".psk" for a preshared key. It is
-//     of ASCII letters, digits and "_=+.-", begins with none of the last two,
-//     and is at most 128 bytes long;
+//     for a next key without ".next". It ends in ".key" for a private key and in
+//     ".psk" for a preshared key. It consists of ASCII letters, digits and
+//     "_=+.-", does not begin with one of the last two, and has at most 128 bytes;
 //  4. for a private key its public key in the base64 of wg(8); for a preshared
 //     key its fingerprint, the 64 hexadecimal characters in lower case that
 //     { echo wgkeys psk; cat wg0.basalt.psk; } | sha256sum
-//     prints, so that the two halves, and what a host holds, can be compared
-//     without showing them;
+//     prints, so that the two hosts' copies of the key can be compared without
+//     showing it;
 //  5. the time when the key was made (not when it was encrypted), in UTC, as
 //     in RFC 3339 with seconds, "Z" and nothing else.
 //

@@ -84,7 +84,8 @@ func doExport(e *env) error {
 	return e.ui.Secret(shown(list))
 }
 
-// takesSecret refuses to write a key where it would stay, or where git would commit it.
+// takesSecret refuses to write a key into a file by redirection, or where git would commit
+// it.
 func (x *exporter) takesSecret(out, host string) error {
 	switch {
 	case !x.secret:
@@ -206,7 +207,7 @@ func (x *exporter) each(n int, do func(i int) error) error {
 	return nil
 }
 
-// into adds the files of a view to out, in dir, which is made.
+// into adds the files of a view to out, in dir, which it creates.
 func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) error {
 	list, err := x.files(v)
 	if err != nil {
@@ -224,7 +225,7 @@ func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) err
 	return nil
 }
 
-// put writes a single file to out, several into the folder out.
+// put writes a single file to the path out, or several into the folder out.
 func (x *exporter) put(list []foreign.File, out string) error {
 	info, err := os.Stat(out)
 	if folder := err == nil && info.IsDir(); len(list) == 1 && !folder {
@@ -249,8 +250,8 @@ func (x *exporter) put(list []foreign.File, out string) error {
 	return nil
 }
 
-// writeOut writes f, private from birth if necessary. It replaces only a regular file: a
-// device or a link, such as /dev/stdout, is refused.
+// writeOut writes f, which has its final mode from the beginning. It replaces only a regular
+// file: a device or a link, such as /dev/stdout, is refused.
 func writeOut(to string, f foreign.File) error {
 	return writeWith(func(path string, text []byte, mode fs.FileMode) error {
 		return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode})
@@ -272,7 +273,7 @@ func writeWith(write func(path string, text []byte, mode fs.FileMode) error, to 
 	return nil
 }
 
-// shown are the texts of files, one after the other; if there are several, each has a
+// shown returns the texts of files, one after the other. If there are several, each has a
 // heading with its path.
 func shown(list []foreign.File) []byte {
 	if len(list) == 1 {

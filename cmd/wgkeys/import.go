@@ -89,7 +89,7 @@ func doImport(e *env) error {
 	return i.write(drafts)
 }
 
-// devices are the interfaces in the files, or the running ones.
+// devices returns the interfaces in the files, or the running ones.
 func (i *intake) devices() ([]*foreign.Device, error) {
 	e := i.env
 	if e.cli.Bool("live") {
@@ -105,10 +105,10 @@ func (i *intake) devices() ([]*foreign.Device, error) {
 		}
 	}
 	list, err := i.readFiles()
+	defer wipe(list)
 	if err != nil {
 		return nil, err
 	}
-	defer wipe(list)
 	return i.parse(list)
 }
 

@@ -19,7 +19,7 @@ import (
 	"wgkeys/vault"
 )
 
-// workers are the hosts that a verb works on, in whatever tunnels they are.
+// workers are the hosts that a verb works on, which may be in different tunnels.
 type workers struct {
 	*env
 	repo    *repo.Repo
@@ -59,7 +59,7 @@ func newWorkers(e *env) (*workers, error) {
 	return w, nil
 }
 
-// of are the tunnels in which the host is managed: the first says how to reach it.
+// of returns the tunnels in which the host is managed. The first one says how to reach it.
 func (w *workers) of(host string) (tunnels []*tunnel.Tunnel, err error) {
 	var missing, unmanaged error
 	for _, t := range w.tunnels {
@@ -132,11 +132,11 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 	}
 	to := json.NewEncoder(hosts.Stdout)
 	to.SetIndent("", "  ")
-	return errors.Join(err, to.Encode(did)) // err ends well too, with a code of its own
+	return errors.Join(err, to.Encode(did)) // err may be only the exit code of --dry-run
 }
 
-// bring brings the program to a host, and has it see to the next boot there. What it did it
-// tells, or where did is not nil it notes there.
+// bring brings the program to a host, which then prepares the next boot. It prints what was
+// done or, if did is not nil, records it there.
 func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string,
 	did *installed) error {
 	dry := i.cli.Bool("dry-run")

@@ -73,7 +73,7 @@ func begin(u *ui.UI, verb string) context.Context {
 	collectGarbage(verb)
 
 	// The reader has gone: `wgkeys apply | true`. By default a write to standard output
-	// would kill the program half way (signal(7)); so make it an error of that write. Unlike
+	// would kill the program partway (signal(7)); so make it an error of that write. Unlike
 	// an ignored signal, a caught one has its default action in ssh and git.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return endable(u)

@@ -32,7 +32,7 @@ var (
 		DefaultText: "never"}
 )
 
-// checkJobs refuses numbers that make no sense.
+// checkJobs refuses numbers below 1.
 func checkJobs(e *env) error {
 	help := "wgkeys " + e.cli.Command.Name + " --help"
 	for _, flag := range []string{"jobs", "stop-after", "batch"} {
@@ -53,8 +53,8 @@ func namesMany(e *env) bool {
 	return e.cli.Bool("all") || len(e.names()) > 1 || slices.ContainsFunc(e.names(), tunnel.IsPattern)
 }
 
-// hostsMeant are the hosts that the command line selects in some tunnels; none if it names
-// none, and the verb decides what that means.
+// hostsMeant returns the hosts that the command line selects in some tunnels. If it names
+// none there are none, and the verb decides what that means.
 func hostsMeant(e *env, tunnels []*tunnel.Tunnel) ([]string, error) {
 	named := e.names()
 	if e.cli.Bool("all") {
@@ -149,8 +149,9 @@ func (c *crew) run(do task, w many.Work) error {
 	return c.sum(outcomes)
 }
 
-// interruptible reports whether there is a terminal, whose Ctrl-C goes to the children of
-// this process, too. To keep it from them costs each connection the start of a shell.
+// interruptible reports whether there is a terminal, whose Ctrl-C would reach the children
+// of this process, too. Without one they need no protection, which would cost each
+// connection the start of a shell.
 func interruptible() bool {
 	tty, err := os.Open("/dev/tty")
 	if err != nil {
@@ -160,9 +161,9 @@ func interruptible() bool {
 	return true
 }
 
-// sayStopping says what a signal does, if one comes before stop is called.
+// sayStopping explains what a signal does, if one arrives before stop is called.
 func sayStopping(e *env, live *ui.Live) (stop func() bool) {
-	does := "no more hosts are begun; those under way come to their end, and a second signal ends at once"
+	does := "no more hosts are begun; those under way are finished, and a second signal ends at once"
 	if looks.Load() {
 		does = "no more hosts are asked, and those under way are not waited for"
 	}
@@ -185,8 +186,8 @@ func (c *crew) sum(outcomes []many.Outcome) error {
 	return err
 }
 
-// summary reports the outcome on several hosts, and is the error about those that are not
-// done: why, and the command that does the rest.
+// summary reports the outcome on several hosts. Its error says which are not done, why, and
+// which command does the rest.
 func summary(e *env, outcomes []many.Outcome) error {
 	s := many.Sum(outcomes)
 	if len(s.Failed)+len(s.NotBegun) == 0 {
@@ -207,13 +208,13 @@ func summary(e *env, outcomes []many.Outcome) error {
 	return failures(len(outcomes)-len(s.Done), len(outcomes), errors.Join(append(s.Errs, rest)...))
 }
 
-// retry is the command line for some of its hosts.
+// retry returns the same command line for some of its hosts.
 func retry(e *env, hosts []string) string {
 	line := append([]string{"wgkeys", e.cli.Command.Name}, flagsOf(e)...)
 	return strings.Join(append(line, hosts...), " ")
 }
 
-// flagsOf are the flags that were given, without some, for another command line.
+// flagsOf returns the flags that were given, without some, for another command line.
 func flagsOf(e *env, but ...string) (line []string) {
 	for _, f := range e.cli.Command.Flags {
 		name := f.Names()[0]

@@ -24,8 +24,8 @@ func rekeyCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "[HOST...]",
 		Description: "Only files whose recipients differ from the lists are written, and the keys in them\n" +
 			"stay the same. Everything is decrypted and compared before anything is written;\n" +
-			"whatever stops it, every file opens, and another rekey finishes. What somebody who\n" +
-			"left could read he may have kept: rotate makes new keys.",
+			"whatever stops it, every file opens, and another rekey finishes. Somebody who left may\n" +
+			"have kept what he could read: rotate makes new keys.",
 		Flags: []cli.Flag{identityFlag, dryRunFlag, jsonFlag, commitFlag,
 			&cli.StringSliceFlag{Name: "skip",
 				Usage: "leave the files of `HOST` as they are, for instance if one is damaged; may be repeated"}},

@@ -16,11 +16,11 @@ var schemas embed.FS
 
 const schemaDir, schemaEnd = "doc/schema", ".schema.json"
 
-// schemaNames are the names of all.
+// schemaNames returns the names of all schemas, sorted.
 func schemaNames() (names []string) {
 	files, err := schemas.ReadDir(schemaDir)
 	if err != nil {
-		panic(err) // it is a part of this program
+		panic(err) // it is embedded in this program
 	}
 	for _, f := range files {
 		names = append(names, strings.TrimSuffix(f.Name(), schemaEnd))
@@ -28,7 +28,7 @@ func schemaNames() (names []string) {
 	return names
 }
 
-// schema prints the one of this name.
+// schema prints the schema with a name.
 func schema(u *ui.UI, name string) error {
 	names := schemaNames()
 	text, err := schemas.ReadFile(path.Join(schemaDir, name+schemaEnd))

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// guides are the texts of "wgkeys help TOPIC": one file a topic, whose first line is
+// guides are the texts of "wgkeys help TOPIC": one file for each topic, whose first line is
 // its title.
 //
 //go:embed doc/*.md
 var guides embed.FS
 
-// A topic is what a guide is about.
+// A topic is one guide.
 type topic struct {
 	name  string
 	title string
 	text  string
 }
 
-// topics returns all, by name.
+// topics returns all topics, sorted by name.
 func topics() []topic {
 	files, err := fs.Glob(guides, "doc/*.md")
 	if err != nil {
-		panic(err) // of the pattern, says path.Match
+		panic(err) // only for an invalid pattern
 	}
 	var all []topic
 	for _, file := range files {
@@ -38,7 +38,7 @@ func topics() []topic {
 	return all
 }
 
-// readable leaves out the comments, which say to the tests how to run the examples.
+// readable removes the comments, from which tests know how to run the examples.
 func readable(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

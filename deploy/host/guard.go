@@ -21,14 +21,16 @@ import (
 // An apply that is not confirmed in time is reverted, whatever happens to the ssh
 // connection, to the controller and to the apply itself.
 //
-// A guard is a pair of processes, "wgkeys-guard TUNNEL N TOKEN", started before the first step
-// of the apply with that token. Each holds a lock of its own. After the first step each of
-// them starts the other one again when it finds that one's lock free; a guard that was started
-// that late does not have the previous preshared keys, and leaves the revert to the other one
-// if that has them. So does a command that comes when the time is over. So killing one of them
-// changes nothing. They end when the file of the pending apply is gone, or is that of another
-// apply, which has guards of its own. If both are gone when the time has come, the next command
-// that changes the tunnel reverts the apply.
+// Two guards see to that: processes "wgkeys-guard TUNNEL N TOKEN", where N is 0 or 1, which
+// are started before the first step of the apply with that token. Each holds a lock. After
+// the first step, a guard that finds the other one's lock free starts it again, so that
+// killing one of them changes nothing. A guard that was started so late does not have the
+// previous preshared keys, and leaves the revert to the other one if that has them. A command
+// that comes after the time does the same.
+//
+// The guards end when the file of the pending apply is gone, or is that of another apply,
+// which has its own guards. If both were killed, the next command that changes the tunnel
+// after the time reverts the apply.
 
 // guardName is the name under which the program runs as a guard.
 const guardName = "wgkeys-guard"
@@ -39,8 +41,8 @@ var guardProcess = daemon.Process{Name: guardName, Args: 3, Run: runGuard}
 // poll is how often a guard checks the pending apply and the other guard.
 const poll = 50 * time.Millisecond
 
-// patience is how long a guard waits for the other one where only that one has the
-// preshared keys to go back to. It may be stopped, or the host be slow.
+// patience is how long a guard waits for the other one to revert, if only that one has the
+// previous preshared keys. It may be stopped, or the host may be slow.
 const patience = 10 * time.Second
 
 // ending is how long the guards of an earlier apply are waited for.
@@ -81,7 +83,8 @@ type guard struct {
 	late    bool // started after the first step
 }
 
-// newGuard returns nil if the apply with the token is not pending any more, or is guarded.
+// newGuard returns nil if the apply with the token is no longer pending, or this guard runs
+// already.
 func newGuard(name, number, token string) (*guard, error) {
 	if err := tunnel.CheckName(name); err != nil {
 		return nil, err
@@ -105,12 +108,12 @@ func newGuard(name, number, token string) (*guard, error) {
 	if err := g.hold(context.Background(), pending); err != nil && !g.late {
 		return nil, err
 	}
-	return g, nil // one that was started late may fail to hold the keys: better it than none
+	return g, nil // if it was started late, a guard without the keys is better than none
 }
 
-// takeLock takes the lock of this guard, or returns nil if it runs already, since the other
-// one has started it. Before the first step it can be only that of an earlier apply, which
-// is about to end.
+// takeLock takes the lock of this guard, or returns nil if it runs already because the other
+// one has started it. Before the first step, a lock that is taken can only be that of a
+// guard of an earlier apply, which is about to end.
 func (g *guard) takeLock() (*os.File, error) {
 	for end := time.Now().Add(ending); ; time.Sleep(poll / 5) {
 		lock, err := tryLock(g.name, g.number)

@@ -78,7 +78,7 @@ func (s *Switch) outdated(begun time.Duration) bool {
 // know which handshakes there were before.
 func (s *Switch) begin(live Live) error {
 	r := s.Record
-	r.shaken(live)
+	r.noteHandshakes(live)
 	now, armed := s.Clock(), *r
 	r.Deadline = now + r.proof()
 	r.enter(switched, now)
@@ -89,9 +89,9 @@ func (s *Switch) begin(live Live) error {
 	return err
 }
 
-// shaken notes the last handshakes of those who have to prove the next key, and reports
+// noteHandshakes notes the last handshakes of those who have to prove the next key, and reports
 // whether there were others since the last time.
-func (r *Record) shaken(live Live) (others bool) {
+func (r *Record) noteHandshakes(live Live) (others bool) {
 	for key, before := range r.Before {
 		if now := live.Peers[key].Handshake; !now.Equal(before) {
 			r.Before[key], others = now, true
@@ -110,7 +110,7 @@ func (s *Switch) change(live Live) (time.Duration, error) {
 		return 0, s.end(returned)
 	case r.Hold && !s.drained(live):
 		return r.pause(), nil
-	case r.shaken(live): // with the old key, which proves nothing
+	case r.noteHandshakes(live): // with the old key, which proves nothing
 		return 0, s.Save(r)
 	}
 	if err := s.Tunnel.Switch(r.Next); err != nil {

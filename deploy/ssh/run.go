@@ -90,8 +90,8 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 		go pump(pipe, w.reader(p.stdin))
 	}
 	err = cmd.Wait()
-	if code := status(cmd.ProcessState); !child.Interrupted(cmd.ProcessState, ctx.Done()) && code == ownFault &&
-		said.end().last() == "" {
+	code := status(cmd.ProcessState)
+	if !child.Interrupted(cmd.ProcessState, ctx.Done()) && code == ownFault && said.end().last() == "" {
 		child.Await(ctx.Done()) // ssh may have caught the signal, and then says nothing
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, ErrSilent) {
@@ -100,7 +100,6 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
-	code := status(cmd.ProcessState)
 	if said.end(); code != ownFault || err != nil || ctx.Err() != nil {
 		said.show()
 	}

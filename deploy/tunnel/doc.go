@@ -47,10 +47,10 @@
 // # Keys of a host, under [hosts.NAME]
 //
 //	managed           false: nobody logs in to the host, a phone or a provider's
-//	                  router. Its public key is written into the keyring, or a key
-//	                  is made for it to be exported; push, apply, rotate and status
-//	                  leave it out, and two such hosts are no peers
-//	description       a line of text for people
+//	                  router. Its public key is written into the keyring by hand, or
+//	                  gen makes a key for it to be exported; push, apply, rotate and
+//	                  status leave it out, and two such hosts are not peers
+//	description       a line of text for users
 //	tags              words that hosts have in common: @WORD on a command line is
 //	                  all hosts with it
 //	ssh               where push and apply go; the host's name if left out
@@ -77,7 +77,7 @@
 //	ndp_proxy         true: answer neighbour solicitations for the peers' IPv6
 //	                  addresses on the uplink (RFC 4389); right where a prefix
 //	                  is on-link at the provider, wrong where it is routed
-//	ipv6              false: IPv4 alone, for the host and for what its peers send it
+//	ipv6              false: only IPv4, for the host and for what its peers send it
 //	masquerade        true: what the peers send leaves this host's uplinks under
 //	                  its own OUTSIDE address; ["eth0"]: by these alone. "tunnel":
 //	                  what comes from the host's own networks goes into the tunnel
@@ -91,9 +91,12 @@
 //	                  no route at all, as Table = off of wg-quick(8)
 //	metric            of this host's routes, 0 to 4294967295
 //	private_key_file  absolute path on the host; /etc/wireguard/TUNNEL.key if
-//	                  left out. Preshared keys lie in the same folder
+//	                  left out. Preshared keys are in the same folder, unless
+//	                  psk_file says otherwise
 //	boot              false: the units of wgkeys install do not bring the tunnel up
 //	                  when the host starts; apply does
+//	kill_switch       false: when the interface is gone, packets for a default route
+//	                  through it leave in the clear
 //	peers             names: this host's peers are exactly these
 //
 // A host's allowed IPs at its peers are its addresses, each as a single

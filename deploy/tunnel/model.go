@@ -9,7 +9,7 @@ import (
 // A Tunnel is a whole tunnel as its files describe it, for all of its hosts.
 type Tunnel struct {
 	Name     string
-	Commands words.Commands // in which a hint names it, where whoever has parsed it has others too
+	Commands words.Commands // for hints; the zero value leaves the tunnel's name out
 
 	listenPort, mtu, keepalive value[int]
 	psk                        value[bool]
@@ -74,11 +74,11 @@ func (h *host) pair(peer string) *pair {
 	return &pair{}
 }
 
-// unmanaged tells whether nobody logs in to h: its keys and its configuration are
-// brought there by hand, if it has any of ours.
+// unmanaged reports whether nobody logs in to h: its keys and its configuration, if any are
+// ours, are brought there by hand.
 func (h *host) unmanaged() bool { return h.managed.given() && !h.managed.val }
 
-// reached tells whether peers know where to reach h: the tunnel file says it, or they
+// reached reports whether peers know where to reach h: the tunnel file says it, or they
 // know it by themselves.
 func (h *host) reached() bool { return h.endpoint.given() || h.reachable.val }
 

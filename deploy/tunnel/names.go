@@ -81,7 +81,7 @@ func checkDNS(s string) error {
 	return nil
 }
 
-// spelled tells whether s is ASCII letters, digits and the bytes of others.
+// spelled reports whether s consists of ASCII letters, digits and the bytes of others.
 func spelled(s, others string) bool {
 	for i := range len(s) {
 		c := s[i]

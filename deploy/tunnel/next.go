@@ -5,9 +5,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// SetNext notes in v the public keys that a rotation is changing hosts to, by
-// name. Which of its two keys a host uses is for apply to find out there. A next
-// key that a host has already is an error: a rotation never makes one.
+// SetNext sets in v the next keys of hosts whose keys are being rotated, by name. Apply finds
+// out on the host which of the two keys it uses. A next key that is in use already is an
+// error: a rotation always makes a new one.
 func (v *View) SetNext(next map[string]keyring.PublicKey) error {
 	if len(next) == 0 {
 		return nil

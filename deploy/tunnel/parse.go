@@ -41,9 +41,9 @@ func List(fsys fs.FS) ([]string, error) {
 	return names, nil
 }
 
-// Parse reads the tunnel of this name in fsys, the folder [Dir], with its
-// drop-ins, and refuses what could not work on any host. It reports all that it
-// finds at once, in the order of the lines.
+// Parse reads the tunnel of this name in fsys, the folder [Dir], with its drop-ins, and
+// refuses what could not work on any host. It reports all errors at once, in the order of
+// the lines.
 func Parse(fsys fs.FS, name string) (*Tunnel, error) {
 	if err := CheckName(name); err != nil {
 		return nil, fault.Wrap(noSuch{err}, "no tunnel can be named", name, "ls "+Dir)
@@ -52,7 +52,7 @@ func Parse(fsys fs.FS, name string) (*Tunnel, error) {
 	return build(name, root, err)
 }
 
-// build makes a tunnel of the tree of its files, unless they were not read.
+// build makes a tunnel from the tree of its files, unless err is set.
 func build(name string, root *node, err error) (*Tunnel, error) {
 	if err != nil {
 		return nil, err
@@ -115,9 +115,9 @@ func missing(fsys fs.FS, name string) error {
 	return f
 }
 
-// tomlFiles returns the names of the TOML files in dir, in lexical order,
-// without those that an editor hides behind a dot. What has such a name and is no file
-// is among them: to pass over it would be to forget the hosts that it is to name.
+// tomlFiles returns the names of the TOML files in dir, in lexical order, without those that
+// begin with a dot, as an editor's do. A folder with such a name is among them, so that
+// reading it fails: if it were ignored, its hosts would be missing without an error.
 func tomlFiles(fsys fs.FS, dir string) ([]string, error) {
 	info, err := fs.Stat(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -27,7 +27,7 @@ func (l *linter) reach(h *host) {
 func (l *linter) unreached(h *host) {
 	for _, o := range l.t.peers(h) {
 		knows := haveEndpoint(h, o) || o.unmanaged() || h.unmanaged() && o.reachable.val
-		if knows || o.reachable.val && o.name < h.name { // told of the other one
+		if knows || o.reachable.val && o.name < h.name { // reported for the other one
 			continue
 		}
 		l.add(o.pos, fmt.Sprintf("write endpoint = under [hosts.%s], or under [hosts.%s.peer.%[1]s]", h.name, o.name),

@@ -153,16 +153,16 @@ func (r *renamer) key(above []string, e *unstable.Node) []string {
 	return at
 }
 
-// isHost tells whether a key ends in the name of a host: hosts.shale, or
+// isHost reports whether a key ends in the name of a host: hosts.shale, or
 // hosts.basalt.peer.shale.
 func isHost(at []string) bool {
 	return len(at) == 2 && at[0] == "hosts" || len(at) == 4 && at[0] == "hosts" && at[2] == "peer"
 }
 
-// isSysctl tells whether a key ends in one of the kernel: hosts.shale.sysctls.KEY.
+// isSysctl reports whether a key ends in the key of a sysctl: hosts.shale.sysctls.KEY.
 func isSysctl(at []string) bool { return len(at) == 4 && at[0] == "hosts" && at[2] == "sysctls" }
 
-// sysctl notes where n, the key of a sysctl, has the interface: net.ipv4.conf.wg0.mtu.
+// sysctl records where n, the key of a sysctl, names the interface: net.ipv4.conf.wg0.mtu.
 func (r *renamer) sysctl(n *unstable.Node) {
 	raw := string(r.text[n.Raw.Offset : n.Raw.Offset+n.Raw.Length])
 	for _, around := range []string{".", "/"} {
@@ -186,7 +186,7 @@ func (r *renamer) keyValue(above []string, e *unstable.Node) {
 	}
 }
 
-// name notes where n stands, if it is the host's name, without its quotes.
+// name records the place of n, without its quotes, if it is the host's name.
 func (r *renamer) name(n *unstable.Node) {
 	if string(n.Data) != r.host {
 		return

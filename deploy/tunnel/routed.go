@@ -67,7 +67,7 @@ func allowsRoutes(l *linter, h, peer *host, routes []value[netip.Prefix]) {
 	}
 }
 
-// routesApart tells whether h says of some peer what to route to it.
+// routesApart reports whether h sets routes for a pair.
 func (h *host) routesApart() bool {
 	for _, p := range h.pairs {
 		if p.routes.given() {

@@ -43,7 +43,7 @@ func (t *Tunnel) nameOne() string {
 }
 
 // SSH returns the destination of host for ssh(1): the one in the tunnel file, or the host's
-// name. Explicit tells which.
+// name. Explicit reports which.
 func (t *Tunnel) SSH(host string) (dest string, explicit bool) {
 	if h, ok := t.hosts[host]; ok && h.ssh.given() {
 		return h.ssh.val, true

@@ -177,7 +177,7 @@ func parseEndpoint(s string) (endpoint, error) {
 	return e, nil
 }
 
-// CheckEndpoint tells why s is no endpoint, nil if it is one.
+// CheckEndpoint returns why s is not an endpoint, or nil if it is one.
 func CheckEndpoint(s string) error {
 	_, err := parseEndpoint(s)
 	return err
@@ -193,7 +193,7 @@ func checkOutside(addr netip.Addr) error {
 	return nil
 }
 
-// validDomain tells whether name can be a name in the DNS (RFC 1123, section
+// validDomain reports whether name can be a name in the DNS (RFC 1123, section
 // 2.1). Its last label is not all digits, or it would be a mistyped address.
 func validDomain(name string) bool {
 	if name = strings.TrimSuffix(name, "."); name == "" || len(name) > 253 {
@@ -222,7 +222,7 @@ func checkTable(table int) error {
 	case tableNone:
 		return errors.New("0 is no routing table")
 	case tableMain:
-		// Where a route would catch the encrypted packets it cannot stay there.
+		// apply cannot keep a route there that would catch the encrypted packets.
 		return errors.New("254 is the main table, where routes go that name none")
 	case tableLocal:
 		return errors.New("255 is the table of the host's own addresses, which the kernel looks at before all others")
@@ -276,8 +276,8 @@ func checkDescription(s string) error {
 	return nil
 }
 
-// unprintable tells of a character that a reviewer would not see, or that would
-// show him the others in another order.
+// unprintable reports whether a reviewer would not see a character, or would see the others
+// in another order because of it.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
 // A masquerade is whose packets leave under an address of the host.

@@ -55,11 +55,11 @@ type View struct {
 	About `json:"-"`
 }
 
-// About is what the tunnel file says about a host for people. Nothing on a host depends on
-// it, so it is not sent there: a view from elsewhere has none.
+// About is what the tunnel file says about a host for users. Nothing on a host depends on
+// it, so it is not sent: a view that was received has none.
 type About struct {
 	Description string // a line; "": none
-	Unmanaged   bool   // unmanaged
+	Unmanaged   bool   // nobody logs in to the host
 }
 
 // A Peer is another host as the view's host reaches it.
@@ -86,7 +86,7 @@ type Route struct {
 	Peer    string       `json:"peer"`             // whom it leads to
 }
 
-// Endpoints returns those of p, in the order in which they are tried; none where it
+// Endpoints returns the endpoints of p, in the order in which they are tried; none if it
 // comes to us.
 func (p *Peer) Endpoints() []string {
 	if p.Endpoint == "" {

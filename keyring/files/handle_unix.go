@@ -72,7 +72,7 @@ func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text 
 	n := 0
 	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a network file system may return less at once
 		some, err = retryEINTRInt(func() (int, error) { return unix.Read(fd, text[n:]) })
-		if int64(n+some) == is.size { // one byte more than limit was asked for
+		if int64(n+some) == is.size { // one byte more was asked for, so this is the end
 			return text[:is.size], is, nil
 		}
 	}

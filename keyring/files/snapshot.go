@@ -170,7 +170,7 @@ func (s *Snapshot) folderIn(dir, folder string) *folder {
 	return s.folders[string(path)]
 }
 
-// isName tells whether a path is a name alone.
+// isName reports whether a path is a single name, without a folder.
 func isName(path string) bool {
 	return path != "" && path != "." && path != ".." && strings.IndexByte(path, filepath.Separator) < 0
 }

@@ -38,21 +38,18 @@ func Top(dir string) (string, error) {
 	}
 }
 
-// reading is the configuration for a git that only answers questions, so that it runs no
-// program that the repository chooses: fsmonitor; hooks, which run also when git refreshes
-// the index; a folder of the working tree that has the form of a bare repository, with a
-// configuration of its own, which somebody has committed; and a fetch of what a partial
-// clone lacks, by any program that the configuration names. In git-config(1) these are
-// core.fsmonitor, core.hooksPath and safe.bareRepository, in git(1) GIT_ALLOW_PROTOCOL and
-// GIT_OPTIONAL_LOCKS. For filters see withoutFilters.
-var reading = []string{"-c", "core.hooksPath=/dev/null"}
-
+// always are the options of every git. Names are literal, never patterns. git runs no
+// core.fsmonitor, which the repository's configuration can set to any program, and takes no
+// committed folder that looks like a bare repository for one: its configuration could name
+// programs, too (safe.bareRepository in git-config(1)).
 var always = []string{"--literal-pathspecs", "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"}
 
-// command is a git in dir that answers a question. Names are literal, never patterns, and
-// the history is the real one, without replacements and grafts (git-replace(1)).
+// command returns a git in dir that answers a question and runs no program that the
+// repository chooses. It runs no hooks, which git does even when it refreshes the index, and
+// fetches nothing that a partial clone lacks, for which the configuration can name any
+// program. For filters see [withoutFilters].
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	c := plain(ctx, dir, append(slices.Clone(reading), args...)...)
+	c := plain(ctx, dir, append([]string{"-c", "core.hooksPath=/dev/null"}, args...)...)
 	c.Env = append(c.Env, "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
 	return c
 }
@@ -61,7 +58,8 @@ func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
 // or a program that signs may run on after that; it is not waited for.
 const cleanUp = 2 * time.Second
 
-// plain is git in dir, which runs as the owner and with hooks.
+// plain returns a git in dir that runs as the owner of the repository, and with hooks. It
+// sees the real history, without replacements and grafts (git-replace(1)).
 func plain(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, always, args)...)
 	c.WaitDelay = cleanUp
@@ -92,9 +90,8 @@ func inEnglish(env []string) []string {
 	return append(english, "LC_MESSAGES=C")
 }
 
-// elsewhere tells of a variable of the environment whether it leads git to another
-// repository than that of the folder. The index that a hook is to look at is another
-// matter.
+// elsewhere reports whether a variable of the environment leads git to another repository
+// than that of the folder. GIT_INDEX_FILE does not: a hook gets its index from there.
 func elsewhere(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
 	return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"}, name)

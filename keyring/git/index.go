@@ -70,7 +70,7 @@ func (x *Index) NotCheckedOut(folders ...string) (missing []string) {
 	return missing
 }
 
-// below tells whether a name is that of one of the folders, or of a file in one.
+// below reports whether a name is that of one of the folders, or of a file in one.
 func (x *Index) below(name string, folders []string) bool {
 	return slices.ContainsFunc(folders, func(folder string) bool {
 		in, err := filepath.Rel(folder, filepath.Join(x.top, name))

@@ -2,5 +2,5 @@ package git
 
 import "os"
 
-// maySetID tells whether this process may become another user.
+// maySetID reports whether this process may become another user.
 func maySetID() bool { return os.Geteuid() == 0 }

@@ -27,7 +27,7 @@ func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
 	if !ok || owner.Uid == 0 {
 		return env, nil
 	}
-	keep := func(v string) bool { // what is root's own is not his
+	keep := func(v string) bool { // the rest describes root, not the owner
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains([]string{"PATH", "LANG", "TZ", "TERM", "GIT_INDEX_FILE"}, name) ||
 			strings.HasPrefix(name, "LC_")

@@ -93,7 +93,7 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	if token != "" {
 		args = append(args, "--token", token)
 	} else {
-		args = asJSON(h, args) // else the apply has told all
+		args = asJSON(h, args) // with a token, the apply has reported everything
 	}
 	err := h.run(ctx, t, host, call{args: args})
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
@@ -112,7 +112,7 @@ func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry boo
 	return h.run(ctx, t, host, call{args: asJSON(h, args)})
 }
 
-// asJSON is the command line of a verb that has --json, as this one is to write.
+// asJSON adds --json to the arguments of a verb that has it, if this command has it, too.
 func asJSON(h *Hosts, args []string) []string {
 	if h.JSON {
 		return append(args, "--json")

@@ -31,8 +31,9 @@ type Hosts struct {
 	Terminal       *ssh.Terminal // where ssh asks for one host at a time
 	Say            ui.Reporter
 	Stdout, Stderr io.Writer // for the output of wgkeys on a host
-	Quiet, JSON    bool      // wgkeys there is verbose, too
-	// output and error of a host may be far apart, so the error repeats the cause
+	Quiet, JSON    bool      // flags of this command that wgkeys there gets, too
+	// there are several hosts: the error of one repeats the cause, which may have been
+	// printed far above
 	Several       bool
 	Uninterrupted bool   // Ctrl-C on the terminal does not end what is under way
 	Version       string // of this program
@@ -185,7 +186,7 @@ func noticing(r ssh.Runner) ssh.Runner {
 // HangUp closes the connections that wait for another request of a rotation.
 func (h *Hosts) HangUp() { h.lines.hangUp() }
 
-// participantError tells what the end of wgkeys on a host means.
+// participantError explains why wgkeys on a host failed.
 func participantError(t *tunnel.Tunnel, host string, err error) error {
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
@@ -200,7 +201,7 @@ func participantError(t *tunnel.Tunnel, host string, err error) error {
 	if err := noRoot(host, exit); err != nil {
 		return err
 	}
-	// Which shows what the host says.
+	// plan shows the host's own error.
 	return fault.WrapHost(err, "wgkeys failed on host", host, t.Commands.Run("plan", host))
 }
 

@@ -42,7 +42,7 @@ func (r *Repo) TouchKeys(host, tunnel string) {
 }
 
 // Commit ends a verb that writes: with --commit it makes one commit of exactly the files
-// touched, also if err says that the verb failed half way, since its changes are in use.
+// touched, even if err says that the verb failed partway, since its changes are in use.
 // The message has the verb in its subject and the lines as its body.
 func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, lines []string, err error) error {
 	if c.owedAt == "" || len(c.touched) == 0 {

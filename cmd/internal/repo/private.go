@@ -12,10 +12,10 @@ import (
 	"wgkeys/vault"
 )
 
-// privateKeys finds private keys where public ones belong. Somebody copied the wrong line:
-// whoever reads the file then would show it, and give it to all peers. By itself it looks
-// like a public key; but the public key of a secret that is ours is known, from the metadata
-// in the vault or from the keyring, and no secret has to be opened.
+// privateKeys finds private keys where public ones belong, because somebody copied the wrong
+// line: a command would show such a key, or send it to all peers. It looks like a public
+// key, but its own public key is known from the vault's metadata or the keyring, so that no
+// secret has to be opened.
 type privateKeys struct {
 	ring  string       // its folder
 	vault *vault.Vault // with the snapshot that there is
@@ -44,8 +44,8 @@ func (p *privateKeys) refuse(tunnel string, keys map[string]keyring.PublicKey) e
 	return nil
 }
 
-// whose returns the host whose private key k is, which stands for the public key of host; ""
-// if none is known. Nearly always the metadata tells that k is what it should be.
+// whose returns the host whose private key k is, which was found as the public key of host,
+// or "" if none is known. Nearly always the metadata shows that k is the right public key.
 func (p *privateKeys) whose(host, tunnel string, k keyring.PublicKey,
 	public func() map[keyring.PublicKey]string) string {
 	meta, err := p.vault.Meta(host, vault.KeyFile(tunnel))
@@ -62,8 +62,7 @@ func (p *privateKeys) whose(host, tunnel string, k keyring.PublicKey,
 	return public()[derived]
 }
 
-// otherThan is the name of the next key where that of the present one is given, and the other
-// way round.
+// otherThan returns the name of the next key for that of the present one, and vice versa.
 func otherThan(name string) string {
 	if tunnel, next := strings.CutSuffix(name, keyring.Next("")); next {
 		return tunnel
@@ -71,8 +70,8 @@ func otherThan(name string) string {
 	return keyring.Next(name)
 }
 
-// byKey returns the hosts of a tunnel by their public keys, those that were read or, where it
-// is only one, those that there are.
+// byKey returns the hosts of a tunnel by their public keys: the ones that were read or, if
+// that is only one, all in the keyring.
 func (p *privateKeys) byKey(tunnel string, read map[string]keyring.PublicKey) func() map[keyring.PublicKey]string {
 	return sync.OnceValue(func() map[keyring.PublicKey]string {
 		if len(read) > 1 {
@@ -81,7 +80,7 @@ func (p *privateKeys) byKey(tunnel string, read map[string]keyring.PublicKey) fu
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.hosts[tunnel] == nil {
-			// What cannot be read is told where it is asked for.
+			// A file that cannot be read is reported when its own key is needed.
 			all, _ := keyring.Ring{Dir: p.ring}.LoadSeen(p.vault.Seen, tunnel)
 			if p.hosts == nil {
 				p.hosts = map[string]map[keyring.PublicKey]string{}

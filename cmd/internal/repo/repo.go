@@ -178,7 +178,7 @@ func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
 	return Parse(r, names[0])
 }
 
-// Parse reads a tunnel, which knows then whether a command has to name it.
+// Parse reads a tunnel, and sets how hints name it.
 func Parse(r *Repo, name string) (*tunnel.Tunnel, error) {
 	t, err := tunnel.Parse(r.Tunnels(), name)
 	if err != nil {
@@ -188,7 +188,7 @@ func Parse(r *Repo, name string) (*tunnel.Tunnel, error) {
 	return t, nil
 }
 
-// Commands are what a hint about a tunnel has a person run.
+// Commands returns how a hint names a tunnel: with -t if there are several.
 func Commands(r *Repo, tunnel string) words.Commands {
 	if names, err := r.TunnelNames(""); err != nil || len(names) < 2 {
 		return words.Commands{}

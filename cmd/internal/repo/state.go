@@ -16,18 +16,18 @@ import (
 	"wgkeys/vault"
 )
 
-// A KeyState is the state of a host's rotation in the repository: what is there of the next key, and
-// of the present one.
+// A KeyState is the state of a host's rotation in the repository: which files of the next
+// key and of the present one there are.
 //
 //	key.age   next.key.age   .pub   next.pub
 //	old       -              old    -          no rotation
 //	old       next           old    -          begun, and killed at once
 //	old       next           old    next       under way: hosts have either key
-//	next      -              old    next       over on the hosts, half of it here
+//	next      -              old    next       over on the hosts; here only the vault is done
 //	next      -              next   -          over
 //
-// A host that makes its next key itself has no next.key.age, and no key.age when
-// it is over.
+// A host that makes its next key itself has no next.key.age, and no key.age after the
+// rotation.
 type KeyState struct {
 	Next          keyring.PublicKey // in the keyring; zero: none
 	Sealed        bool              // there is a next.key.age

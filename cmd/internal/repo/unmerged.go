@@ -59,15 +59,15 @@ func UnmergedIn(ctx context.Context, r *Repo, index IndexOf) (all []Unmerged, er
 	return all, nil
 }
 
-// Holds returns what one side of a vault file has in it: a private key or a preshared
-// one, as its metadata tells.
+// Holds returns the metadata of one side of a vault file: which private or preshared key it
+// holds.
 func (u Unmerged) Holds(s git.Side) (vault.Meta, bool) {
 	m, err := vault.ReadMeta(u.FullPath, s.Text)
 	return m, err == nil
 }
 
-// Alike tells whether both sides have the same key, and differ in whom it is for: two
-// branches have encrypted it again.
+// Alike reports whether both sides have the same key and differ only in the recipients,
+// because two branches encrypted it again.
 func (u Unmerged) Alike() bool {
 	ours, ok := u.Holds(u.Ours)
 	theirs, too := u.Holds(u.Theirs)

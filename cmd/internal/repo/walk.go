@@ -88,7 +88,7 @@ func (r *Repo) EachMeta(do func(host, file string, m vault.Meta)) error {
 	return errors.Join(errs...)
 }
 
-// AllRecipients are those of all lists. A list that is wrong is found elsewhere.
+// AllRecipients returns the recipients of all lists. An invalid list is reported elsewhere.
 func (r *Repo) AllRecipients() vault.Recipients {
 	var all vault.Recipients
 	add := func(path string) {

@@ -33,7 +33,7 @@ var metrics = []metric{
 		func(s *remote.HostStatus, _ time.Time) []sample { return truth(s.Err == nil) }},
 	{"wgkeys_tunnel_up", gauge, "Whether the tunnel's interface is there, with a private key.",
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return truth(!s.Live.IsZero()) })},
-	{"wgkeys_findings", gauge, "How many problems status has found; wgkeys status tells which.",
+	{"wgkeys_findings", gauge, "How many problems status has found; wgkeys status lists them.",
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return value(len(s.Findings)) })},
 	{"wgkeys_drift_steps", gauge, "How many steps apply would take.", func(s *remote.HostStatus, _ time.Time) []sample {
 		if s.Drift == nil {
@@ -56,9 +56,9 @@ var metrics = []metric{
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return truth(s.Rotation != "" || !s.Next.IsZero()) })},
 	{"wgkeys_version_info", gauge, "The version of wgkeys on the host.",
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return []sample{{[]string{"version", s.Version}, 1}} })},
-	{"wgkeys_peers", gauge, "How many peers the host is to have.",
+	{"wgkeys_peers", gauge, "How many peers the host should have.",
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return value(len(s.Peers)) })},
-	{"wgkeys_peers_up", gauge, "How many peers have shaken hands within three minutes.",
+	{"wgkeys_peers_up", gauge, "How many peers have had a handshake within the last three minutes.",
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return value(s.PeersUp) })},
 	{"wgkeys_peer_last_handshake_timestamp_seconds", gauge, "When the last handshake was, in seconds since 1970.",
 		handshakes},

@@ -8,28 +8,28 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// A Frame is the place on the terminal where a picture is replaced by the next one.
+// A Frame is an area of the terminal where each picture replaces the previous one.
 type Frame struct {
 	ui   *UI
 	size Size
 	rows int // of the terminal, taken by the last picture
 }
 
-// NewFrame returns a frame, if standard output is a terminal that can be drawn on.
+// NewFrame returns a frame if standard output is a terminal that can move its cursor.
 func (u *UI) NewFrame() (f *Frame, ok bool) {
 	_, ok = u.TerminalSize()
 	return &Frame{ui: u}, ok && !u.Dumb
 }
 
-// Show replaces the last picture by another one: in one write, and without clearing first,
-// so that nothing flickers. What does not fit is left out at the end.
+// Show replaces the last picture, in one write and without clearing first, so that nothing
+// flickers. What does not fit is left out at the end.
 func (f *Frame) Show(picture []Line) {
 	size, _ := f.ui.TerminalSize()
 	_, err := io.WriteString(f.ui.Stdout, f.next(picture, size))
 	f.ui.wrote(err)
 }
 
-// next is what draws the picture on a terminal of that size.
+// next returns what draws the picture on a terminal of that size.
 func (f *Frame) next(picture []Line, size Size) string {
 	var b strings.Builder
 	switch {
@@ -52,7 +52,7 @@ func (f *Frame) next(picture []Line, size Size) string {
 	return b.String()
 }
 
-// fit is the part of a picture that fits, with a row left for the cursor.
+// fit returns the part of a picture that fits, with a row left for the cursor.
 func fit(picture []Line, size Size) []Line {
 	room, all := size.Lines-1, 0
 	for _, l := range picture {
@@ -72,5 +72,5 @@ func fit(picture []Line, size Size) []Line {
 
 func (l Line) width() int { return uniseg.StringWidth(Printable(onOneLine.Replace(l.String()))) }
 
-// rows is how many rows of a terminal a line takes.
+// rows returns how many rows of a terminal a line takes.
 func rows(wide int, size Size) int { return max(1, (wide+size.Columns-1)/size.Columns) }

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/term"
 )
 
-// A Live shows on a terminal what several hosts are doing, a line each, below the messages
-// about those that are done. If standard error is no terminal it shows nothing. Several
-// goroutines may use it.
+// A Live shows on a terminal what several hosts are doing, one line each, below the messages
+// about those that are done. If standard error is not a terminal it shows nothing. It is
+// safe for concurrent use.
 type Live struct {
 	u    *UI
 	self drawing
@@ -25,7 +25,7 @@ type Live struct {
 	mu           sync.Mutex
 	rows         []row // of the hosts under way, in the order in which they were begun
 	done, failed int
-	drawn        []int // how wide the lines are that are on the screen now
+	drawn        []int // widths of the lines that are on the screen now
 	dirty        bool
 	end          chan struct{}
 	ended        sync.WaitGroup
@@ -34,10 +34,10 @@ type Live struct {
 // A row is a host under way.
 type row struct{ host, at string }
 
-// redrawEvery is often enough for an eye, and rare enough for a slow line.
+// redrawEvery looks continuous, and does not fill a slow connection.
 const redrawEvery = 100 * time.Millisecond
 
-// Live shows the progress of work on so many hosts, until [Live.End].
+// Live shows the progress of work on a number of hosts, until [Live.End].
 func (u *UI) Live(all int) *Live {
 	l := &Live{u: u, all: all, end: make(chan struct{})}
 	l.self = l
@@ -145,8 +145,8 @@ func (l *Live) erase() {
 	l.drawn = l.drawn[:0]
 }
 
-// rowsNow is how many rows the lines of some widths take by now: a terminal that was made
-// narrower has broken them.
+// rowsNow returns how many rows lines of these widths take now: a terminal that was made
+// narrower has wrapped them.
 func rowsNow(widths []int, columns int) (rows int) {
 	for _, w := range widths {
 		rows++
@@ -175,7 +175,8 @@ func (l *Live) draw() {
 	io.WriteString(l.term, b.String())
 }
 
-// lines are at most so many: the hosts that were begun first, and the progress of all.
+// lines returns at most a number of lines: the hosts that were begun first, and the progress
+// of all.
 func (l *Live) lines(most int) (all []string) {
 	width := 0
 	shown := l.rows[:min(len(l.rows), max(1, most-1))]
@@ -195,7 +196,7 @@ func (l *Live) lines(most int) (all []string) {
 	return append(all, state)
 }
 
-// cut shortens a line to so many columns: a host's message may have characters that take
+// cut shortens a line to a number of columns. A host's message may have characters that take
 // two columns, or none.
 func cut(line string, columns int) string {
 	if uniseg.StringWidth(line) <= columns {
@@ -221,7 +222,7 @@ type LineWriter struct {
 	part strings.Builder
 }
 
-// longLine is where a line without an end is cut.
+// longLine is where a line without a newline is cut, in bytes.
 const longLine = 64 << 10
 
 func (w *LineWriter) Write(p []byte) (int, error) {
@@ -236,7 +237,7 @@ func (w *LineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush passes on the last line, if it has no end.
+// Flush passes on the last line, if it has no newline.
 func (w *LineWriter) Flush() {
 	if w.part.Len() > 0 {
 		line := strings.TrimSuffix(w.part.String(), "\r")

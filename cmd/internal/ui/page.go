@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// Page prints a text for users: if it is longer than the terminal, with the program that
-// shows it a page at a time.
+// Page prints a text, through the user's pager if it is longer than the terminal.
 func Page(u *UI, text string) {
 	size, terminal := u.TerminalSize()
 	if !terminal || u.Pager == "" || u.Dumb || rowsOf(text, size) < size.Lines || pageBy(u, text) != nil {
@@ -17,13 +16,13 @@ func Page(u *UI, text string) {
 	}
 }
 
-// pageBy shows a text with the pager. It is an error if there is no such program; one that
-// was left before the end, or died, has shown what its user wanted to see.
+// pageBy shows a text with the pager. If there is no such program that is an error. A pager
+// that was closed before the end, or died, is not: the user has seen what he wanted.
 func pageBy(u *UI, text string) error {
 	cmd := exec.Command("/bin/sh", "-c", u.Pager) // a command with its flags, as in man(1)
 	cmd.Stdout, cmd.Stderr = u.Stdout, u.Stderr
 	cmd.Stdin = strings.NewReader(Printable(text))
-	interrupts := make(chan os.Signal, 1) // signals are for the pager, which goes on
+	interrupts := make(chan os.Signal, 1) // Ctrl-C is for the pager, which goes on
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
 	err := cmd.Run()
@@ -34,7 +33,7 @@ func pageBy(u *UI, text string) error {
 	return err
 }
 
-// rowsOf is how many rows of a terminal a text takes.
+// rowsOf returns how many rows of a terminal a text takes.
 func rowsOf(text string, size Size) (n int) {
 	for line := range strings.Lines(text) {
 		n += rows(Line{{Text: strings.TrimRight(line, "\n")}}.width(), size)

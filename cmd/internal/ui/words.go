@@ -10,13 +10,13 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// What several verbs spell alike.
+// Texts that several verbs share.
 
-// Quoted is a word for a shell, in a command that a person is shown.
+// Quoted quotes a word for a shell, for a command that is shown to the user.
 func Quoted(word string) string { return words.ForShell(word) }
 
-// DidYouMean asks whether the known word that is near to the one typed was meant; "" if
-// none is.
+// DidYouMean returns a question whether the nearest known word was meant, or "" if none is
+// near.
 func DidYouMean(typed string, known []string, spell func(string) string) string {
 	if near := words.Nearest(typed, slices.Values(known)); near != "" {
 		return "did you mean " + spell(near) + "?"
@@ -24,7 +24,8 @@ func DidYouMean(typed string, known []string, spell func(string) string) string 
 	return ""
 }
 
-// Among is why a word is none of a set: what there is, and what was meant.
+// Among returns the reason for an error about a word that is not one of a set: which words
+// there are, and which was probably meant.
 func Among(typed string, known []string) string {
 	why := "there are " + strings.Join(known, ", ")
 	if near := DidYouMean(typed, known, strconv.Quote); near != "" {
@@ -33,7 +34,7 @@ func Among(typed string, known []string) string {
 	return why
 }
 
-// InWords tells a time in its largest unit.
+// InWords returns a duration in its largest unit.
 func InWords(d time.Duration) string {
 	for _, unit := range []struct {
 		name string
@@ -46,7 +47,7 @@ func InWords(d time.Duration) string {
 	return fmt.Sprintf("%d s", int(d.Seconds()))
 }
 
-// InBytes tells an amount as wg(8) does.
+// InBytes returns an amount as wg(8) writes it.
 func InBytes(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	f := float64(n)
@@ -56,7 +57,7 @@ func InBytes(n int64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " " + units[0]
 }
 
-// Plural spells a number of things.
+// Plural returns a number with its noun.
 func Plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -64,7 +65,7 @@ func Plural(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// Naming lists some names.
+// Naming lists names, or only the first ones if there are many.
 func Naming(names []string) string {
 	const shown = 5
 	if n := len(names); n > shown {

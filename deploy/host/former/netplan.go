@@ -14,13 +14,14 @@ import (
 // netplanDirs are where netplan looks for its files (netplan(5)), those of the user first.
 var netplanDirs = []string{"/etc/netplan", "/run/netplan", "/lib/netplan"}
 
-// ofNetplan refuses the tunnel. netplan only writes the files of a program that has the
-// interface: what is put aside of them is there again after the next boot, while the tunnel
-// is in its file. That often has the rest of the host's network, too, so a person takes it out.
+// ofNetplan returns the error that refuses to take over a tunnel from netplan. netplan only
+// generates the files of the program that runs the interface, so they would be there again
+// after the next boot as long as the tunnel is in netplan's file. The user has to remove it
+// from there, because that file often has the rest of the host's network, too.
 func ofNetplan(link string) error {
 	why, hint := "its file in /etc/netplan says how the interface is to be", "take "+link+" out of it"
 	for _, dir := range netplanDirs {
-		paths, _ := filepath.Glob(filepath.Join(dir, "*.yaml")) // the pattern is a good one
+		paths, _ := filepath.Glob(filepath.Join(dir, "*.yaml")) // the pattern is valid
 		for _, path := range paths {
 			has, alone := inNetplan(path, link)
 			switch {

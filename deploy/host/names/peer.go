@@ -29,7 +29,7 @@ type peer struct {
 	seen       bool
 	received   int64 // the counter when something was last received
 	sent       int64
-	shaken     time.Time
+	handshake  time.Time
 	heard      time.Time
 	unanswered time.Time // since when an answer is due; zero: none is
 	strayed    bool      // to an address INSIDE, see [apply.Strayed]; nothing is sent there
@@ -46,9 +46,9 @@ type peer struct {
 // see takes the peer's present state in the kernel into account.
 func (p *peer) see(live *apply.Peer, now time.Time) {
 	first := !p.seen
-	if first || live.Received != p.received || !live.LastHandshake.Equal(p.shaken) {
+	if first || live.Received != p.received || !live.LastHandshake.Equal(p.handshake) {
 		*p = peer{seen: true, tried: map[netip.AddrPort]bool{}, received: live.Received, sent: live.Sent,
-			shaken: live.LastHandshake, heard: now}
+			handshake: live.LastHandshake, heard: now}
 		if first && live.LastHandshake.IsZero() && live.Sent > 0 {
 			p.unanswered = now
 		}

@@ -215,7 +215,7 @@ func (w *writer) host() {
 	}
 }
 
-// has tells whether a family has an address or a route.
+// has reports whether a family has an address or a route.
 func (w *writer) has(is6 bool) bool {
 	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() == is6 }) ||
 		slices.ContainsFunc(w.v.Routes, func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == is6 })
