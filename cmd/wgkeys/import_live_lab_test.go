@@ -96,3 +96,53 @@ func TestLabImportLive(t *testing.T) {
 		t.Errorf("a host that is not there: exits %d, %s", r.Code, r.Stderr)
 	}
 }
+
+// TestLabTakeOverResolvers: of the resolvers that wg-quick and wgkeys give openresolv, under
+// names of their own, there are only those of the program that has the tunnel.
+func TestLabTakeOverResolvers(t *testing.T) {
+	u := labtest.NewUsers(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Tunnel(liveTunnel + `dns       = ["10.9.0.1", "lab.example"]` + "\n")
+	u.Write(u.Basalt, "/usr/local/bin/resolvconf", resolvconfLike)
+	u.Must(u.Basalt, "chmod +x /usr/local/bin/resolvconf; echo nameserver 192.0.2.53 | resolvconf -a eth0.dhcp")
+	u.Must(u.Basalt, "umask 077; wgkeys export --format wg-quick basalt >/etc/wireguard/wg0.conf")
+	if err := u.Basalt.Install("wireguard-go", self); err != nil {
+		t.Fatal(err)
+	}
+	u.Must(u.Basalt, "wg-quick up wg0")
+	records := func(what, want string) {
+		t.Helper()
+		if got := strings.Join(strings.Fields(u.Must(u.Basalt, "ls /run/resolvconf/interfaces")), " "); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	const record = "cat /run/resolvconf/interfaces/wg0"
+	records("wg-quick", "eth0.dhcp wg0")
+	text := u.Must(u.Basalt, record)
+
+	u.Must(u.Basalt, "wgkeys import --take-over")
+	records("taken over", "eth0.dhcp vpn.wg0")
+	u.Must(u.Basalt, "wgkeys import --undo")
+	records("given back", "eth0.dhcp wg0")
+	if again := u.Must(u.Basalt, record); again != text {
+		t.Errorf("the record is\n%s\nand was\n%s", again, text)
+	}
+
+	u.Must(u.Basalt, "wgkeys import --take-over && wgkeys down")
+	records("down", "eth0.dhcp")
+	u.Must(u.Basalt, "wgkeys import --undo")
+	records("given back without the interface", "eth0.dhcp")
+
+	// ifupdown's scripts give each family a record
+	u.Must(u.Basalt, `umask 077; wg-quick up wg0 && mv /etc/wireguard/wg0.conf /root/ && mkdir -p /etc/network/interfaces.d /root/ifupdown &&
+		wgkeys export --format ifupdown -o /root/ifupdown/ basalt && cp /root/ifupdown/wg0 /etc/network/interfaces.d/ &&
+		echo 'source /etc/network/interfaces.d/*' >/etc/network/interfaces && resolvconf -d wg0 && echo nameserver 10.9.0.1 | resolvconf -a wg0.inet`)
+	records("ifupdown", "eth0.dhcp wg0.inet")
+	u.Must(u.Basalt, "wgkeys import --take-over")
+	records("taken over from ifupdown", "eth0.dhcp vpn.wg0")
+	u.Must(u.Basalt, "wgkeys import --undo")
+	records("given back to ifupdown", "eth0.dhcp wg0.inet")
+}

@@ -28,6 +28,7 @@ type Adopted struct {
 	Wanted    map[keyring.PublicKey]bool   // those that are also in the view
 
 	Elsewhere map[netip.Addr]bool // addresses that another interface has as well
+	NewDNS    bool                // the resolver had nothing under the name that wgkeys uses
 }
 
 // Adopt writes to the journal that wgkeys made a link which another program made, and what
@@ -60,7 +61,7 @@ func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, er
 	was := &Adopted{
 		FwMark: state.Device.FwMark, ListenPort: state.Device.ListenPort, MTU: state.Link.MTU, Addresses: state.Addresses,
 		Connected: state.Connected, Routes: state.Routes,
-		Rules: itsRules(state), Elsewhere: map[netip.Addr]bool{},
+		Rules: itsRules(state), Elsewhere: map[netip.Addr]bool{}, NewDNS: view.DNS != nil && !state.HasDNS,
 		PublicKey: state.Device.PublicKey, PSKs: map[keyring.PublicKey]string{}, Wanted: map[keyring.PublicKey]bool{},
 	}
 	for i := range state.Peers {

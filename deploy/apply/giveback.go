@@ -10,11 +10,11 @@ import (
 
 // GiveBack plans how to restore a tunnel to the state in which it was taken over: what is
 // gone is made again, and what apply added is removed. The link stays, with its peers and
-// its resolvers; if it is gone, the program that made it makes another.
+// its resolvers, unless it had none; if it is gone, the program that made it makes another.
 func GiveBack(name string, state *State, mine *journal.Journal, others journal.Entries, was *Adopted) *Plan {
 	p := &planner{view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others, plan: &Plan{Tunnel: name}}
 	if state.Link == nil {
-		p.removeAdded(&Adopted{})
+		p.removeAdded(&Adopted{NewDNS: was.NewDNS})
 		return p.plan
 	}
 	pass := p.passBoth(was)
@@ -122,7 +122,7 @@ func (p *planner) removeAdded(was *Adopted) {
 	for resource := range backwards(p.mine.Order) {
 		switch {
 		case theirs[resource] || gone[resource]:
-		case resource.Kind == journal.Link, resource.Kind == journal.DNS: // the link stays
+		case resource.Kind == journal.Link, resource.Kind == journal.DNS && !was.NewDNS: // the link stays
 		case resource.Kind == journal.Address:
 			removeOf(p, resource, p.state.Addresses, func(a Address) Change { return AddressChange{link, a, false} })
 		case resource.Kind == journal.Route:

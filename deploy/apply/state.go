@@ -40,6 +40,7 @@ type State struct {
 	Ports         []string            // interfaces that are ports of a bridge or the like
 	Resolver      string              // what takes the link's resolvers: [Resolved], [Resolvconf]; "": nothing
 	Record        string              // the link's name there
+	HasDNS        bool                // it has something under that name
 	ForgotDNS     bool                // it was told of the link, and knows nothing of it any more
 	FilterRules   int                 // how many rules the tunnel's nftables table has
 	FilterDiffers bool                // the table is there, and is another than the journal says

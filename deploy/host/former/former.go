@@ -61,6 +61,9 @@ func (m *Manager) LetGo(ctx context.Context, r *Record) error {
 	if err := r.Save(); err != nil {
 		return err
 	}
+	if err := r.removeNames(ctx); err != nil {
+		return err
+	}
 	switch m.Name {
 	case ifupdown:
 		return m.leaveIfupdown(r)
@@ -99,6 +102,12 @@ func (r *Record) Return(ctx context.Context, up bool) error {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fault.WrapFile(fault.Errno(err), "cannot remove", file, fault.AsRoot)
 		}
+	}
+	if !up {
+		r.Names = nil
+	}
+	if err := r.putBackNames(ctx); err != nil {
+		return err
 	}
 	if r.Manager == wgQuick {
 		return r.backToWgQuick(ctx, up)

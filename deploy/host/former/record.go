@@ -31,6 +31,8 @@ type Record struct {
 	Active  []string       `json:"active"`  // units that were active
 	Tables  []string       `json:"tables"`  // of nftables, as nft(8) lists them
 	Rules   []Rules        `json:"rules"`   // of iptables
+	// the resolvers that it gave resolvconf(8), by the name of the record, as resolv.conf(5)
+	Names map[string]string `json:"names"`
 }
 
 // A Moved is a file that was moved away.

@@ -31,6 +31,7 @@ func ObserveResolver(name string, s *apply.State, view *tunnel.View, entries jou
 		s.Record = firstInOrder() + name
 	}
 	s.ForgotDNS = known && forgotten(s)
+	s.HasDNS, _ = recorded(s)
 }
 
 // resolver returns the program on this host that takes resolvers by link, or "".
@@ -77,23 +78,28 @@ func firstInOrder() string {
 
 // forgotten reports whether the resolver's own files no longer have the link.
 func forgotten(s *apply.State) bool {
+	has, known := recorded(s)
+	return known && !has
+}
+
+// recorded reports whether the resolver's own files have the link, and whether it has files.
+func recorded(s *apply.State) (has, known bool) {
 	folders, record := []string{"/run/systemd/resolve/netif"}, strconv.Itoa(s.LinkIndex)
 	if s.Resolver == apply.Resolvconf {
 		// Debian's; openresolv's before and since 3.13
 		folders, record = []string{"/run/resolvconf/interface", "/run/resolvconf/interfaces", "/run/resolvconf/keys"},
 			s.Record
 	}
-	known := false
 	for _, folder := range folders {
 		if _, err := os.Stat(folder); err != nil {
 			continue
 		}
 		known = true
 		if _, err := os.Stat(filepath.Join(folder, record)); err == nil {
-			return false
+			return true, true
 		}
 	}
-	return known
+	return false, known
 }
 
 // SetDNS sets or removes the resolvers of the link. Removing them is no error if they are
