@@ -24,6 +24,7 @@ type Finding struct {
 
 	lacks    string            // a file is missing
 	conflict bool              // the file has conflict markers
+	other    bool              // the private key is another one than the keyring's
 	moved    *vault.MovedError // the file may belong to a renamed host or tunnel
 }
 

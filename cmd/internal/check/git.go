@@ -76,26 +76,48 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	if err != nil || op.Name == "" {
 		op = git.Operation{Name: "a merge", Finish: "status"}
 	}
-	seen := map[string]bool{}
+	seen, settled := map[string]bool{}, map[string]bool{}
 	var alike []repo.Unmerged
 	for _, u := range all {
 		seen[c.relative(u.FullPath)], seen[u.FullPath] = true, true
-		if u.File != "" && u.Alike() {
+		switch {
+		case u.File != "" && u.Alike():
 			alike = append(alike, u)
-			continue
+		case replacedOnOne(c, u, all):
+			settled[u.Host] = true
+			f := Finding{Check: "merge", Host: u.Host, Hint: rekeyAndGoOn(u, op)}
+			c.add(f, u.FullPath, 0, "%s is not finished: one side has encrypted the key of host %q again, "+
+				"and the other has replaced it, as the keyring has it", op.Name, u.Host)
+		default:
+			c.merge(u, op)
 		}
-		c.merge(u, op)
 	}
 	if n := len(alike); n > 0 {
-		c.add(Finding{Check: "merge",
-			Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].Top),
-				ui.Quoted(vaultOf(alike[0])), op.Finish)},
+		c.add(Finding{Check: "merge", Hint: rekeyAndGoOn(alike[0], op)},
 			alike[0].FullPath, 0, "%s is not finished: both sides have encrypted %s again", op.Name,
 			repo.Counted(repo.FilesOf(alike)))
 	}
 	c.found = slices.DeleteFunc(c.found, func(f Finding) bool {
-		return seen[f.File] && f.conflict
+		return seen[f.File] && f.conflict || f.other && settled[f.Host]
 	})
+}
+
+// rekeyAndGoOn is the hint where rekey knows which side to take.
+func rekeyAndGoOn(u repo.Unmerged, op git.Operation) string {
+	return fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(u.Top),
+		ui.Quoted(vaultOf(u)), op.Finish)
+}
+
+// replacedOnOne reports whether one side of the merge has replaced a host's key, and the
+// other has only encrypted it again: then git could merge the public key.
+func replacedOnOne(c *checker, u repo.Unmerged, all []repo.Unmerged) bool {
+	if u.File == "" || slices.ContainsFunc(all, func(other repo.Unmerged) bool {
+		return other.Host == u.Host && other.File == "" // of the keyring
+	}) {
+		return false
+	}
+	_, err := u.SideToTake(c.repo)
+	return err == nil
 }
 
 // renamedMeanwhile returns the new name of a host that one side of the merge has renamed:

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"strings"
 
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/git"
 )
 
 // settleMerge chooses one side of each vault file that both sides of a merge have encrypted
@@ -31,14 +31,14 @@ func (q *Rekey) settleMerge(ctx context.Context) error {
 	var texts [][]byte
 	for _, u := range all {
 		path := r.Vault.Path(u.Host, u.File)
-		if _, err := r.Vault.Meta(u.Host, u.File); err == nil || slices.Contains(q.o.Skip, u.Host) {
+		side, err := u.SideToTake(r)
+		if slices.Contains(q.o.Skip, u.Host) || isTaken(r, u, side, err) {
 			continue
 		}
-		text, err := sideToTake(r, u)
 		if err != nil {
 			return fault.WrapFile(err, "a merge is not finished:", path, "wgkeys check")
 		}
-		take, texts = append(take, u), append(texts, text)
+		take, texts = append(take, u), append(texts, side.Text)
 	}
 	if len(take) == 0 {
 		return nil
@@ -57,31 +57,16 @@ func (q *Rekey) settleMerge(ctx context.Context) error {
 	return q.takeSides(take, texts)
 }
 
-// sideToTake returns the side that holds the key of the keyring, or of the other host's
-// file.
-func sideToTake(r *repo.Repo, u repo.Unmerged) ([]byte, error) {
-	ours, ok := u.Holds(u.Ours)
-	theirs, too := u.Holds(u.Theirs)
-	if !ok || !too {
-		return nil, errors.New("one side has removed the file, or wgkeys did not make it there")
+// isTaken reports whether the working tree has the side to take or, where none can be told
+// (err), an intact one, which the user has chosen. Git itself leaves ours there if the
+// attributes say that the file is not to be merged (gitattributes(5), "binary").
+func isTaken(r *repo.Repo, u repo.Unmerged, side git.Side, err error) bool {
+	has, damaged := r.Vault.Meta(u.Host, u.File)
+	if damaged != nil || err != nil {
+		return damaged == nil
 	}
-	if u.Alike() {
-		return u.Ours.Text, nil
-	}
-	tunnel, isKey := strings.CutSuffix(u.File, ".key")
-	if !isKey {
-		return nil, errors.New("each side has another preshared key")
-	}
-	want, err := r.Ring.Get(u.Host, tunnel)
-	switch {
-	case err != nil:
-		return nil, err
-	case ours.PublicKey == want:
-		return u.Ours.Text, nil
-	case theirs.PublicKey == want:
-		return u.Theirs.Text, nil
-	}
-	return nil, errors.New("neither side has the keyring's key")
+	want, _ := u.Holds(side)
+	return has.PublicKey == want.PublicKey && has.PSK == want.PSK
 }
 
 func (q *Rekey) takeSides(all []repo.Unmerged, texts [][]byte) error {

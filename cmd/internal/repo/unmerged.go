@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,33 @@ func (u Unmerged) Alike() bool {
 	ours, ok := u.Holds(u.Ours)
 	theirs, too := u.Holds(u.Theirs)
 	return ok && too && ours.PublicKey == theirs.PublicKey && ours.PSK == theirs.PSK
+}
+
+// SideToTake returns the side of a vault file that holds the key of the keyring, or any if
+// both hold the same key.
+func (u Unmerged) SideToTake(r *Repo) (git.Side, error) {
+	ours, ok := u.Holds(u.Ours)
+	theirs, too := u.Holds(u.Theirs)
+	if !ok || !too {
+		return git.Side{}, errors.New("one side has removed the file, or wgkeys did not make it there")
+	}
+	if u.Alike() {
+		return u.Ours, nil
+	}
+	tunnel, isKey := strings.CutSuffix(u.File, ".key")
+	if !isKey {
+		return git.Side{}, errors.New("each side has another preshared key")
+	}
+	want, err := r.Ring.Get(u.Host, tunnel)
+	switch {
+	case err != nil:
+		return git.Side{}, err
+	case ours.PublicKey == want:
+		return u.Ours, nil
+	case theirs.PublicKey == want:
+		return u.Theirs, nil
+	}
+	return git.Side{}, errors.New("neither side has the keyring's key")
 }
 
 // FilesOf counts private keys and files of preshared ones.
