@@ -2,12 +2,15 @@ package check
 
 import (
 	"slices"
+
+	"wgkeys/deploy/tunnel"
 )
 
 // hintRename extends hints that would make another key, or remove one. If one host has no
 // public key, and no tunnel names another one, they may be the same host, whose name
 // somebody has changed in the tunnel file: then the hint also says how to keep the key.
 func (c *checker) hintRename() {
+	hintRenamedTunnel(c)
 	lacking := c.lackingKey()
 	if len(lacking) != 1 {
 		return
@@ -29,6 +32,49 @@ func (c *checker) hintRename() {
 			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: " + f.Hint
 		}
 	}
+}
+
+// hintRenamedTunnel does the same for a tunnel whose file somebody has renamed, or to which
+// a merge has brought a host under the old name.
+func hintRenamedTunnel(c *checker) {
+	from, to, ok := renamedTunnel(c)
+	if !ok {
+		return
+	}
+	for i := range c.found {
+		f := &c.found[i]
+		old := f.Check == "orphaned" && f.Tunnel == from
+		if old || f.lacks != "" && f.Tunnel == to {
+			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv -t " + from + " " + to + "; else: " + f.Hint
+		}
+	}
+}
+
+// renamedTunnel returns the only tunnel that has keys and no file, and the only one where
+// hosts lack keys that they have in the former.
+func renamedTunnel(c *checker) (from, to string, ok bool) {
+	old := map[string]map[string]bool{} // by tunnel, hosts with keys
+	for _, f := range c.found {
+		if f.Check == "orphaned" && f.Tunnel != "" && !hasFile(c, f.Tunnel) {
+			if from = f.Tunnel; old[from] == nil {
+				old[from] = map[string]bool{}
+			}
+			old[from][f.Host] = true
+		}
+	}
+	several := len(old) != 1
+	for _, h := range c.hosts {
+		if h.lacks && old[from][h.host] {
+			several = several || to != "" && to != h.tunnel
+			to = h.tunnel
+		}
+	}
+	return from, to, to != "" && !several
+}
+
+// hasFile reports whether there is a tunnel of that name.
+func hasFile(c *checker, name string) bool {
+	return slices.ContainsFunc(c.parsed, func(t *tunnel.Tunnel) bool { return t.Name == name })
 }
 
 // mayBe reports whether a file made for host from is in the folder of host to.
