@@ -22,6 +22,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // A Ring is the keyring of one repository: its folder, normally "keyring". The folder above
@@ -71,11 +72,11 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 	path := r.Path(host, tunnel)
 	text, err := seen.Read(filepath.Dir(r.Dir), path, maxFile)
 	if err != nil {
-		return PublicKey{}, fault.WrapFile(err, "cannot read the public key", path, "ls -lL "+path)
+		return PublicKey{}, fault.WrapFile(err, "cannot read the public key", path, "ls -lL "+words.ForShell(path))
 	}
 	k, err := ParsePublicKey(files.Text(text))
 	if err != nil {
-		err, hint := files.Better(text, err), "git log -p -- "+path
+		err, hint := files.Better(text, err), "git log -p -- "+words.ForShell(path)
 		if err == files.ErrConflict {
 			hint = "wgkeys check"
 		}
@@ -154,7 +155,7 @@ func (r Ring) PutAll(tunnel string, keys map[string]PublicKey) error {
 	}
 	b, err := files.NewBatch(filepath.Dir(r.Dir), r.Dir)
 	if err != nil {
-		return fault.WrapFile(err, "cannot open the keyring", r.Dir, "ls -ld "+r.Dir)
+		return fault.WrapFile(err, "cannot open the keyring", r.Dir, "ls -ld "+words.ForShell(r.Dir))
 	}
 	defer b.Close()
 	for _, host := range slices.Sorted(maps.Keys(keys)) {

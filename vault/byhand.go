@@ -5,6 +5,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // A file that stock age made has no metadata until a rekey writes it again. Metadata does
@@ -48,7 +49,8 @@ func (s *sealed) openByHand(v Vault, host string, other Name, ids *Identities) (
 		return keyring.PresharedKey{}, err
 	case has.Fingerprint() != k.Fingerprint():
 		return keyring.PresharedKey{}, s.fault(&notAlike{other: o.path},
-			"git log -- "+s.path+" "+o.path+"; of the two remove the wrong one, then wgkeys rekey "+host)
+			"git log -- "+words.ForShell(s.path)+" "+words.ForShell(o.path)+
+				"; of the two remove the wrong one, then wgkeys rekey "+host)
 	}
 	return k, nil
 }

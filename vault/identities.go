@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 	"wgkeys/vault/ageplugin"
 )
 
@@ -142,7 +143,7 @@ func (i *Identities) loadPlace(p Place) error {
 	}
 	if loose != 0 {
 		i.loose = append(i.loose, fault.NewFile("others can read the identity file", p.Path,
-			fmt.Sprintf("its mode is %04o", loose), "chmod 600 "+p.Path))
+			fmt.Sprintf("its mode is %04o", loose), "chmod 600 "+words.ForShell(p.Path)))
 	}
 	i.results = append(i.results, what+found.String())
 	i.found.add(found)
@@ -166,11 +167,11 @@ func identityHint(path string, err error) string {
 	case errors.Is(err, ErrInterrupted):
 		return ""
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, ageplugin.ErrSilent):
-		return "ls -l " + path
+		return "ls -l " + words.ForShell(path)
 	case errors.Is(err, errNoSSH), errors.Is(err, errWeakRSA):
 		return "ssh-keygen -t ed25519 makes one"
 	case errors.Is(err, errRecipient):
 		return "name the file of the private key"
 	}
-	return "age-keygen -y " + path
+	return "age-keygen -y " + words.ForShell(path)
 }

@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // NewIdentity makes an identity and writes it to path as a new file of mode
@@ -26,7 +27,7 @@ func NewIdentity(path string, postQuantum bool, created time.Time) (recipient st
 	text := fmt.Appendf(nil, "# created: %s\n# public key: %s\n%s\n", created.Format(time.RFC3339), recipient, secret)
 	defer clear(text)
 	if err := writeSecret(path, text); err != nil {
-		hint := "ls -ld " + filepath.Dir(path)
+		hint := "ls -ld " + words.ForShell(filepath.Dir(path))
 		if errors.Is(err, fs.ErrExist) { // but nothing found an identity in it
 			hint = "look into it; if it is empty: rm " + path + ", then this again"
 		}

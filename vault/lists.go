@@ -61,7 +61,7 @@ func (l *Lists) Of(host string) (Recipients, error) {
 		if l.vault.Sealed(host) {
 			file, hint = onlyPath(l.vault, host), "ssh root@"+host+" cat /etc/ssh/ssh_host_ed25519_key.pub >> "
 		}
-		err = fault.NewFile("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
+		err = fault.NewFile("no recipients in", file, "nobody could open the secrets of "+host, hint+words.ForShell(file))
 	}
 	return rs, err
 }

@@ -7,6 +7,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // A Move renames a vault file: its host, its peer or its tunnel. The name is part of the
@@ -45,7 +46,7 @@ func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 				return nil
 			}
 			return fault.NewFile("there is a vault file already that is named", there.path, "it holds another key",
-				"git log -- "+there.path)
+				"git log -- "+words.ForShell(there.path))
 		}
 	} else if _, err := v.readAs(m.To, m.To); err == nil {
 		m.done = true

@@ -15,6 +15,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // Meta returns the metadata of a vault file. It needs no identity.
@@ -147,7 +148,7 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, s.fault(err, toRun(v, "gen", host, file))
 	case errors.Is(err, fs.ErrPermission):
-		return nil, s.fault(err, "ls -l "+s.path)
+		return nil, s.fault(err, "ls -l "+words.ForShell(s.path))
 	case err != nil:
 		return nil, s.damaged(err)
 	case len(text) == 0:
@@ -198,13 +199,14 @@ func (e *MovedError) Tunnels() (from, to string, ok bool) {
 // rename it.
 func (e *MovedError) hint(path string) string {
 	if from, to, ok := e.Hosts(); ok {
-		return "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: git log -- " + path
+		return "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to +
+			"; else: git log -- " + words.ForShell(path)
 	}
 	if from, to, ok := e.Tunnels(); ok {
 		return "if tunnel " + from + " is to be called " + to + ": wgkeys mv -t " + from + " " + to +
-			"; else: git log -- " + path
+			"; else: git log -- " + words.ForShell(path)
 	}
-	return "git log -- " + path
+	return "git log -- " + words.ForShell(path)
 }
 
 func isSecret(text []byte) bool {
@@ -322,14 +324,14 @@ func (e *notOpened) Error() string {
 func (e *notOpened) Unwrap() []error { return []error{ErrNoIdentity, e.unusable} }
 
 func (s *sealed) mismatch(format string, a ...any) error {
-	return s.fault(fmt.Errorf("%w: %s", errMismatch, fmt.Sprintf(format, a...)), "git log -- "+s.path)
+	return s.fault(fmt.Errorf("%w: %s", errMismatch, fmt.Sprintf(format, a...)), "git log -- "+words.ForShell(s.path))
 }
 
 func (s *sealed) damaged(err error) error {
 	if err == files.ErrConflict {
 		return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "wgkeys check")
 	}
-	return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "git log -- "+s.path)
+	return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "git log -- "+words.ForShell(s.path))
 }
 
 func (s *sealed) fault(err error, hint string) error {

@@ -17,17 +17,19 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // read returns the recipients of one file.
 func (l *Lists) read(path string) (Recipients, error) {
 	text, err := l.vault.Seen.Read(l.vault.repository(), path, maxRecipients)
 	if errors.Is(err, fs.ErrNotExist) && l.vault.Seen.Exists(path) {
-		return nil, fault.NewFile("cannot read the recipients", path, "it is a link that leads nowhere", "ls -l "+path)
+		return nil, fault.NewFile("cannot read the recipients", path, "it is a link that leads nowhere",
+			"ls -l "+words.ForShell(path))
 	}
 	if err != nil {
-		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -- "+path+
-			"; without git: age-keygen -y IDENTITY > "+path)
+		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -- "+words.ForShell(path)+
+			"; without git: age-keygen -y IDENTITY > "+words.ForShell(path))
 	}
 	var rs Recipients
 	lines := bufio.NewScanner(bytes.NewReader(files.Text(text)))
@@ -43,7 +45,7 @@ func (l *Lists) read(path string) (Recipients, error) {
 		rs = append(rs, r)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -p -- "+path)
+		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -p -- "+words.ForShell(path))
 	}
 	if why := files.Unreadable(text); rs == nil && why != nil {
 		return nil, fault.WrapFile(why, "cannot read the recipients", path, "")

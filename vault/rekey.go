@@ -16,6 +16,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // A Stale is a vault file that is not encrypted to the present recipients.
@@ -167,7 +168,7 @@ func (r *Rekey) sweep(stale []Stale) error {
 	for _, host := range slices.Compact(hosts) {
 		dir := filepath.Join(r.Vault.Dir, host)
 		if err := r.Vault.Seen.Sweep(r.Vault.repository(), dir, isVaultFile); err != nil {
-			return fault.WrapFile(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+dir)
+			return fault.WrapFile(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+words.ForShell(dir))
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 const (
@@ -44,11 +45,13 @@ type rewrite struct {
 func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
 	dir, err := files.OpenDir(r.Vault.Dir)
 	if err != nil {
-		return nil, fault.WrapFile(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot open the vault", r.Vault.Dir,
+			"ls -ld "+words.ForShell(r.Vault.Dir))
 	}
 	defer dir.Close()
 	if r.files, err = files.NewSwapper(r.Vault.repository(), r.Vault.Dir); err != nil {
-		return nil, fault.WrapFile(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
+		return nil, fault.WrapFile(err, "cannot open the repository", r.Vault.repository(),
+			"ls -ld "+words.ForShell(r.Vault.repository()))
 	}
 	defer r.files.Close()
 	n := len(stale)
@@ -97,7 +100,7 @@ func (w *rewrite) stage(i int) error {
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fault.NewFile("cannot make the new file:", files.Staged(path), "something else has its name",
-			"ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")
+			"ls -ld "+words.ForShell(files.Staged(path))+", move it away, then wgkeys rekey")
 	}
 	if err != nil {
 		return fault.WrapFile(err, "cannot encrypt again", path, "wgkeys rekey does what is left")

@@ -14,6 +14,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // SealKey encrypts a private key, made at the given time, to the recipients of
@@ -45,7 +46,7 @@ type Batch struct {
 func NewBatch(v Vault) (*Batch, error) {
 	b, err := files.NewBatch(v.repository(), v.Dir)
 	if err != nil {
-		return nil, fault.WrapFile(err, "cannot open the vault", v.Dir, "ls -ld "+v.Dir)
+		return nil, fault.WrapFile(err, "cannot open the vault", v.Dir, "ls -ld "+words.ForShell(v.Dir))
 	}
 	return &Batch{sealer{v, v.Lists(), b.Add}, b}, nil
 }

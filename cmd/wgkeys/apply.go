@@ -111,7 +111,8 @@ func readText(file string) ([]byte, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fault.WrapFile(fault.Errno(err), "cannot read the view", file, "wgkeys show --json HOST > "+file)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the view", file,
+			"wgkeys show --json HOST > "+ui.Quoted(file))
 	}
 	return text, nil
 }

@@ -193,7 +193,7 @@ func sweepInit(dir string) error {
 	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
 		err := files.Sweep(dir, left, made)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // reported better by the code that writes there
-			return fault.WrapFile(err, "cannot remove what an earlier command has left in", left, "ls -la "+left)
+			return fault.WrapFile(err, "cannot remove what an earlier command has left in", left, "ls -la "+ui.Quoted(left))
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // SetNext sets in v the next keys of hosts whose keys are being rotated, by name. Apply finds
@@ -26,7 +27,7 @@ func (v *View) SetNext(next map[string]keyring.PublicKey) error {
 		file := pubFile(host, keyring.Next(v.Tunnel))
 		if other, ok := used[k]; ok {
 			errs = append(errs, fault.NewFile("no next key, but one in use,", file, "the same key is in "+other,
-				"git log -p -- "+file))
+				"git log -p -- "+words.ForShell(file)))
 		}
 		used[k], *into = file, k
 	}

@@ -33,7 +33,7 @@ func List(fsys fs.FS) ([]string, error) {
 		name := strings.TrimSuffix(file, ext)
 		if err := CheckName(name); err != nil {
 			return nil, fault.WrapFile(err, "no tunnel can be named as the file", path.Join(Dir, file),
-				"mv "+Dir+"/"+file+" "+Dir+"/NAME"+ext)
+				"mv "+words.ForShell(Dir+"/"+file)+" "+Dir+"/NAME"+ext)
 		}
 		names = append(names, name)
 	}
@@ -78,7 +78,7 @@ func load(fsys fs.FS, name string) (*node, error) {
 	dropins, err := tomlFiles(fsys, name+".d")
 	if err != nil {
 		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"),
-			"ls -ld "+path.Join(Dir, name+".d"))
+			"ls -ld "+words.ForShell(path.Join(Dir, name+".d")))
 	}
 	for _, file := range dropins {
 		names = append(names, path.Join(name+".d", file))
@@ -91,7 +91,8 @@ func load(fsys fs.FS, name string) (*node, error) {
 			return nil, missing(fsys, name)
 		}
 		if err != nil {
-			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, file), "ls -lL "+path.Join(Dir, file))
+			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, file),
+				"ls -lL "+words.ForShell(path.Join(Dir, file)))
 		}
 		left -= len(text)
 		m.file(path.Join(Dir, file), files.Text(text))

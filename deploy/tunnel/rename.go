@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // A Text is a file of a tunnel, by its path below the folder [Dir].
@@ -75,7 +76,7 @@ func filesOf(fsys fs.FS, tunnel string) (all []Text, err error) {
 	dropins, err := tomlFiles(fsys, tunnel+".d")
 	if err != nil {
 		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"),
-			"ls -ld "+path.Join(Dir, tunnel+".d"))
+			"ls -ld "+words.ForShell(path.Join(Dir, tunnel+".d")))
 	}
 	for _, file := range dropins {
 		names = append(names, path.Join(tunnel+".d", file))
@@ -83,7 +84,8 @@ func filesOf(fsys fs.FS, tunnel string) (all []Text, err error) {
 	for _, name := range names {
 		text, err := readFile(fsys, name, maxTunnel)
 		if err != nil {
-			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, name), "ls -lL "+path.Join(Dir, name))
+			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, name),
+				"ls -lL "+words.ForShell(path.Join(Dir, name)))
 		}
 		all = append(all, Text{name, text, text})
 	}

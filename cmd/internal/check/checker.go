@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
@@ -81,7 +82,7 @@ func (c *checker) duplicates() {
 				what = "two tunnels with one public key"
 			}
 			c.add(Finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
-				Hint: fmt.Sprintf("git log -- %s; for another key: rm %s, then %s", path,
+				Hint: fmt.Sprintf("git log -- %s; for another key: rm %s, then %s", ui.Quoted(path),
 					repo.Existing(path, c.repo.Vault.Path(h.host, vault.KeyFile(name))),
 					repo.Commands(c.repo, h.tunnel).Run("gen", h.host))},
 				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
@@ -161,7 +162,7 @@ func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
 	a, b := mine.Host, other.Host
 	f := Finding{Check: "psk", Tunnel: name, Host: a}
 	if mine.PSK != other.PSK {
-		f.Hint = fmt.Sprintf("git log -- %s %s; for a new one: %s", mine.Path, other.Path,
+		f.Hint = fmt.Sprintf("git log -- %s %s; for a new one: %s", ui.Quoted(mine.Path), ui.Quoted(other.Path),
 			repo.Commands(c.repo, name).Run("rotate --psk", a))
 		r.add(f, mine.Path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
 		return
@@ -184,14 +185,15 @@ func (c *checker) modes() {
 	for _, p := range c.places {
 		info, err := os.Stat(p.Path)
 		if err == nil && files.HasModes && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-			c.add(Finding{Check: "mode", Hint: "chmod 600 " + p.Path}, "", 0,
+			c.add(Finding{Check: "mode", Hint: "chmod 600 " + ui.Quoted(p.Path)}, "", 0,
 				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
 	}
 	open := func(at files.Place, mode fs.FileMode) {
 		if files.HasModes && mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
 			path := at.Path()
-			c.add(Finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o",
+			c.add(Finding{Check: "mode", Hint: "chmod o-w " + ui.Quoted(path)}, path, 0,
+				"everybody may write %q: its mode is %04o",
 				c.relative(path), mode.Perm())
 		}
 	}

@@ -45,7 +45,7 @@ func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	tops := r.Tops()
 	if tops == nil {
 		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: what was encrypted to whom before is not known",
-			"git init "+r.Dir)
+			"git init "+ui.Quoted(r.Dir))
 	}
 	if err := r.RequireCheckedOut(ctx); err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	case 0:
 		return print, fault.New("no such recipient", who,
 			"no list of recipients, neither now nor in git's history, has it or names it so",
-			"git log -p -- "+list)
+			"git log -p -- "+ui.Quoted(list))
 	}
 	for i, t := range texts {
 		texts[i] = fmt.Sprintf("%.24s… (fingerprint %s)", t, vault.RecipientsIn("", []byte(t))[0].Fingerprint)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -56,7 +57,7 @@ func (h *hostCheck) key() {
 		h.lacks = true
 		hint := repo.Commands(h.repo, h.tunnel).Run("gen", h.host)
 		if h.unmanaged {
-			hint = "write the public key into " + pub + ", or for one to export: " + hint
+			hint = "write the public key into " + ui.Quoted(pub) + ", or for one to export: " + hint
 		}
 		if _, noMeta := h.repo.Vault.Meta(h.host, vault.KeyFile(h.tunnel)); errors.Is(noMeta, vault.ErrNoMeta) {
 			h.fault("key", repo.WithoutPublic(h.repo, h.host, h.tunnel, err))
@@ -79,15 +80,16 @@ func (h *hostCheck) key() {
 		h.open(file, public)
 	case errors.Is(err, fs.ErrNotExist) && h.unmanaged:
 	case errors.Is(err, fs.ErrNotExist):
-		h.addLacking("key", "bring it back from git: git log -- "+path+"; if "+h.host+
+		h.addLacking("key", "bring it back from git: git log -- "+ui.Quoted(path)+"; if "+h.host+
 			" made its key itself: "+repo.Commands(h.repo, h.tunnel).Run("push", h.host)+" asks whether it still has it", path,
 			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
 	case err != nil:
 		h.fault("key", err)
 	case meta.PublicKey != public && h.change.VaultPromoted: // see rotation
 	case meta.PublicKey != public:
-		h.add("key", "git log -p -- "+pub, pub, 1,
-			"the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
+		f := h.finding("key", "git log -p -- "+ui.Quoted(pub))
+		f.other = true
+		h.report.add(f, pub, 1, "the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
 			h.host, h.tunnel, meta.PublicKey, public.Spelled(meta.PublicKey))
 	default:
 		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
@@ -166,7 +168,7 @@ func (h *hostCheck) rotation(err error) {
 		}
 		h.open(nextFile, r.Next)
 	case r.UnderWay():
-		h.add("rotation", rotate+"; if it was lost: git log -- "+h.repo.Vault.Path(h.host, nextFile), nextPub, 1,
+		h.add("rotation", rotate+"; if it was lost: git log -- "+ui.Quoted(h.repo.Vault.Path(h.host, nextFile)), nextPub, 1,
 			"a rotation of host %q in tunnel %q is under way, and its next private key is not in the vault: the host made it itself, or it was lost", h.host, h.tunnel)
 	}
 }

@@ -130,7 +130,7 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 	for _, file := range files {
 		name, peer := repo.OwnerOf(file)
 		path := c.repo.Vault.Path(host, file)
-		f.Tunnel, f.Hint = name, "rm "+path
+		f.Tunnel, f.Hint = name, "rm "+ui.Quoted(path)
 		switch {
 		case !inTunnel[[2]string{name, host}]:
 			r.add(f, path, 0, "the vault has %s of host %q, which is not in tunnel %q", file, host, name)
@@ -200,7 +200,7 @@ func (c *checker) orphanedPublic(named map[string]bool, inTunnel map[[2]string]b
 			}
 			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
 		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
-			f.Hint = "rm " + path
+			f.Hint = "rm " + ui.Quoted(path)
 			c.add(f, path, 1, "the keyring has a key of host %q in tunnel %q, which does not name it", host, f.Tunnel)
 		}
 	})

@@ -73,7 +73,8 @@ func (c *checker) secrets() error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		here.add(Finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path,
+		here.add(Finding{Check: "secret", Hint: "ls -ld " + ui.Quoted(path)}, path, 0,
+			"cannot search %q for secrets: %v", path,
 			fault.Errno(err))
 	}
 	known.Tree(top, c.repo.Snapshot, found, unreadable)
@@ -192,7 +193,8 @@ func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here 
 	}
 	top, err := git.Top(dir)
 	if err != nil {
-		return nil, fault.NewFile("not in git:", r.Dir, "neither it nor a folder above it has a .git", "git init "+r.Dir)
+		return nil, fault.NewFile("not in git:", r.Dir, "neither it nor a folder above it has a .git",
+			"git init "+ui.Quoted(r.Dir))
 	}
 	known, err := knownSecrets(r)
 	if err != nil {

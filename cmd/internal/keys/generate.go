@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -208,7 +209,7 @@ func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed e
 	}
 	return fault.WrapHost(sealed, "no private key in the vault for", host,
 		fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then %s; if %s made its key itself there is none to bring back",
-			g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel),
+			ui.Quoted(g.maker.Repo.Vault.Path(host, file)), ui.Quoted(g.maker.Repo.Ring.Path(host, g.tunnel)),
 			repo.Commands(g.maker.Repo, g.tunnel).Run("gen", host), host))
 }
 

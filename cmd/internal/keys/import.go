@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/draft"
 	"wgkeys/keyring"
@@ -93,7 +94,7 @@ func (i *importer) sweep() error {
 	for _, dir := range []string{r.Vault.Dir, r.Ring.Dir} {
 		entries, err := files.List(r.Dir, dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fault.WrapFile(err, "cannot read", dir, "ls -ld "+dir)
+			return fault.WrapFile(err, "cannot read", dir, "ls -ld "+ui.Quoted(dir))
 		}
 		for _, e := range entries {
 			there[e.Name()] = true
@@ -108,7 +109,7 @@ func (i *importer) sweep() error {
 	}
 	dir := filepath.Dir(i.path())
 	if err := files.Sweep(r.Dir, dir, func(name string) bool { return name == i.d.Tunnel+".toml" }); err != nil {
-		return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
+		return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+ui.Quoted(dir))
 	}
 	return nil
 }

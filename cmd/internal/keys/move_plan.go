@@ -57,7 +57,7 @@ func (m *Move) planTexts() error {
 		return nil
 	}
 	if slices.Contains(names, m.New) {
-		return fault.New("there is a tunnel already that is named", m.New, "", "ls "+dir)
+		return fault.New("there is a tunnel already that is named", m.New, "", "ls "+ui.Quoted(dir))
 	}
 	texts, err := tunnel.RenameInterface(m.maker.Repo.Tunnels(), m.Old, m.New)
 	for _, t := range texts {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 )
@@ -52,7 +53,7 @@ func (m *Move) copyList(list [2]string) error {
 		}
 	}
 	if err != nil {
-		return fault.WrapFile(err, "cannot write the recipients", list[1], "diff "+list[0]+" "+list[1])
+		return fault.WrapFile(err, "cannot write the recipients", list[1], "diff "+ui.Quoted(list[0])+" "+ui.Quoted(list[1]))
 	}
 	return nil
 }

@@ -282,11 +282,10 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
 		switch {
 		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise the error is about a missing identity file
-			return nil, fault.WrapFile(err, "no private key in the vault, and "+host+" has not the one of",
-				p.maker.Repo.Ring.Path(host, t.Name),
-				"git log -- "+p.maker.Repo.Vault.Path(host,
-					name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
-					p.maker.Repo.Ring.Path(host, t.Name)+", then "+t.Commands.Run("gen", host))
+			pub := p.maker.Repo.Ring.Path(host, t.Name)
+			return nil, fault.WrapFile(withoutHint(err), "no private key in the vault, and "+host+" has not the one of", pub,
+				"git log -- "+ui.Quoted(p.maker.Repo.Vault.Path(host, name))+"; if it is lost, or "+host+
+					" made its key itself and lost it: rm "+ui.Quoted(pub)+", then "+t.Commands.Run("gen", host))
 		case err != nil:
 			return nil, err
 		}

@@ -35,7 +35,7 @@ func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 	switch {
 	case err == nil && bytes.Equal(old, text):
 		if err := os.Chmod(path, 0o755); err != nil { // git ignores a hook that it cannot run
-			return fault.WrapFile(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
+			return fault.WrapFile(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+ui.Quoted(path))
 		}
 		say.Say("the hook %s is there already", path)
 		return nil

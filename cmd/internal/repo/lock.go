@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
@@ -54,7 +55,7 @@ func tryLock(r *Repo) (held bool, err error) {
 	f, err := openMarker(r)
 	if err != nil {
 		return false, fault.WrapFile(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker),
-			"ls -l "+filepath.Join(r.Dir, Marker))
+			"ls -l "+ui.Quoted(filepath.Join(r.Dir, Marker)))
 	}
 	err = files.TryLock(f)
 	switch {
@@ -105,7 +106,7 @@ func (r *Repo) Sweep(host string) error {
 	for _, dir := range []string{filepath.Join(r.Vault.Dir, host), filepath.Join(r.Ring.Dir, host)} {
 		err := files.Sweep(r.Dir, dir, IsKeyFile)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // reported better by the code that reads it
-			return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
+			return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+ui.Quoted(dir))
 		}
 	}
 	if r.swept == nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault"
@@ -30,7 +31,7 @@ func (r *Repo) PSK(tunnel, a, b string) (mine, other PSKFile, err error) {
 	if mine.Err == nil && other.Err == nil && mine.PSK != other.PSK {
 		err = fault.New("two preshared keys for one pair of hosts", a+", "+b,
 			mine.Path+" and "+other.Path+" hold different ones",
-			fmt.Sprintf("git log -- %s %s; for a new one: %s", mine.Path, other.Path,
+			fmt.Sprintf("git log -- %s %s; for a new one: %s", ui.Quoted(mine.Path), ui.Quoted(other.Path),
 				Commands(r, tunnel).Run("rotate --psk", a)))
 	}
 	return mine, other, err
@@ -101,7 +102,7 @@ func WithoutPublic(r *Repo, host, tunnel string, err error) error {
 	if _, meta := r.Vault.Meta(host, file); errors.Is(meta, vault.ErrNoMeta) {
 		public := r.Ring.Path(host, tunnel)
 		hint = fmt.Sprintf("if you know it for yours: mkdir -p %s && age -d -i IDENTITY %s | wg pubkey >%s, then wgkeys rekey %s",
-			filepath.Dir(public), r.Vault.Path(host, file), public, host)
+			ui.Quoted(filepath.Dir(public)), ui.Quoted(r.Vault.Path(host, file)), ui.Quoted(public), host)
 	}
 	return fault.WrapHost(err, "no public key to compare with for host", host, hint)
 }

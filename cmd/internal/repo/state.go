@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -82,7 +83,7 @@ func (c KeyState) Mismatch(r *Repo, host, tunnel string) error {
 	return fault.NewFile("two next keys for host "+host+":", path,
 		"it is "+c.Next.String()+", and "+r.Vault.Path(host,
 			vault.KeyFile(keyring.Next(tunnel)))+" holds that of "+c.inVault.String(),
-		"git log -p -- "+path)
+		"git log -p -- "+ui.Quoted(path))
 }
 
 // Promote makes the next key of host the present one, when it is certain that the hosts use

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault"
@@ -19,7 +20,7 @@ func (r *Repo) EachPublic(do func(host, name, path string)) error {
 		return nil
 	}
 	if err != nil {
-		return fault.WrapFile(err, "cannot read the keyring", r.Ring.Dir, "ls -l "+r.Ring.Dir)
+		return fault.WrapFile(err, "cannot read the keyring", r.Ring.Dir, "ls -l "+ui.Quoted(r.Ring.Dir))
 	}
 	found := make([][]string, len(hosts))
 	Each(len(hosts), func(i int) {
