@@ -87,8 +87,8 @@ const (
 	refuseFor = 30 * time.Second // how long a peer may take to refuse a key, and the host to be armed
 )
 
-// Revoke makes no peer accept a stolen key any more, if there is no successor to accept
-// instead.
+// Revoke makes every peer refuse a stolen key, if there is no next key to accept instead. An
+// interrupt does not stop it.
 func (r *Rotation) Revoke(ctx context.Context, old keyring.PublicKey) error {
 	t := theft{Rotation: r, old: old}
 	return t.refused(ctx, t.drop)
