@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"wgkeys/deploy/tunnel/foreign"
 )
 
 const (
@@ -100,6 +102,26 @@ func TestParseRefuses(t *testing.T) {
 		if _, err := Parse("basalt", []byte(text)); err == nil || strings.Contains(err.Error(), key[:20]) {
 			t.Errorf("%.20q: %v", text, err)
 		}
+	}
+}
+
+// TestMergeWhere: a difference names the line of the setting.
+func TestMergeWhere(t *testing.T) {
+	h, err := Parse("basalt", []byte(said))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := &foreign.Device{Pos: foreign.Pos{File: "wg0.conf", Line: 1}, ListenPort: 7, MTU: 1300, FwMark: 5}
+	for i, key := range []string{"ListenPort", "MTU", "Address", "FwMark"} {
+		file.Mark(key, foreign.Pos{File: "wg0.conf", Line: 3 + i})
+	}
+	_, differences := h.Merge(h.Devices[0], file)
+	var got []string
+	for _, d := range differences {
+		got = append(got, d.What+" "+strconv.Itoa(d.Pos.Line))
+	}
+	if all := strings.Join(got, ", "); !strings.HasPrefix(all, "listen port 3, mtu 4, addresses 5, ") {
+		t.Error(all)
 	}
 }
 

@@ -49,10 +49,11 @@ func (m *merging) differ(at foreign.Pos, what string, file, kernel any) {
 	m.differences = append(m.differences, Difference{at, what, fmt.Sprint(file), fmt.Sprint(kernel)})
 }
 
-// number merges a number. 0 in the file leaves the choice to the program.
-func (m *merging) number(what string, file *int, kernel int) {
+// number merges a number, of which key is that of the tunnel file. 0 in the file leaves the
+// choice to the program.
+func (m *merging) number(what, key string, file *int, kernel int) {
 	if *file != 0 && *file != kernel {
-		m.differ(m.d.Pos, what, *file, kernel)
+		m.differ(m.d.Where(key), what, *file, kernel)
 		*file = kernel
 	}
 }
@@ -61,20 +62,20 @@ func (m *merging) number(what string, file *int, kernel int) {
 func (m *merging) own() {
 	d, k := &m.d, m.kernel
 	if file, kernel := ofKey(d.PrivateKey), ofKey(k.PrivateKey); !d.PrivateKey.IsZero() && file != kernel {
-		m.differ(d.Pos, "private key", file, kernel)
+		m.differ(d.Where("PrivateKey"), "private key", file, kernel)
 	}
 	d.PrivateKey, d.Conf = k.PrivateKey, ""
-	m.number("listen port", &d.ListenPort, k.ListenPort)
+	m.number("listen port", "listen_port", &d.ListenPort, k.ListenPort)
 	if d.MTU != 0 {
 		mtu := k.MTU
 		if mtu == 0 {
 			mtu = usualMTU
 		}
-		m.number("mtu", &d.MTU, mtu)
+		m.number("mtu", "mtu", &d.MTU, mtu)
 	}
 	mark := int(d.FwMark)
 	if k.FwMark != 0 || mark == 0 { // otherwise it may be the mark of its policy routing
-		m.number("mark", &mark, int(k.FwMark))
+		m.number("mark", "fwmark", &mark, int(k.FwMark))
 	}
 	d.FwMark = uint32(mark)
 	if d.FwMark == 0 {
@@ -103,7 +104,7 @@ func (m *merging) addresses() {
 		return all
 	}
 	if file, kernel := spell(m.d.Addresses), spell(m.kernel.Addresses); !slices.Equal(file, kernel) {
-		m.differ(m.d.Pos, "addresses", list(file), list(kernel))
+		m.differ(m.d.Where("addresses"), "addresses", list(file), list(kernel))
 		m.d.Addresses = m.kernel.Addresses
 	}
 }
