@@ -15,7 +15,7 @@ func refuse(p *planner) error {
 			"ip link set "+p.state.Renamed+" name "+name+" (while it is down), or wgkeys down -t "+name)
 	}
 	if p.state.Link != nil && !p.linkIsMine() {
-		return notOurs(name)
+		return p.notOurs()
 	}
 	if err := refuseHost(p); err != nil {
 		return err
@@ -37,10 +37,22 @@ func refuse(p *planner) error {
 	return refusePSKs(p)
 }
 
+// notOurs says how to go on beside the interface of another program.
+func (p *planner) notOurs() error {
+	name := p.view.Tunnel
+	if p.state.Device.PublicKey == p.view.PublicKey { // it is this tunnel
+		return refuseLink(name, "wgkeys import --take-over -t "+name+" takes it over as it runs")
+	}
+	return notOurs(name)
+}
+
 func notOurs(name string) error {
-	return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
-		"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+
-			"), then run wgkeys apply again")
+	return refuseLink(name, "bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+
+		"), then run wgkeys apply again")
+}
+
+func refuseLink(name, hint string) error {
+	return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it", hint)
 }
 
 // HintPort says who has a port that a tunnel is to have.
