@@ -31,15 +31,8 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (f fo
 		return f, err
 	}
 	defer conn.Close()
-	byIndex, ownIndex := map[int]pathLink{}, 0
-	for _, l := range links {
-		if l.name == own {
-			ownIndex = l.index
-		} else {
-			byIndex[l.index] = l
-		}
-	}
 	f = found{make(map[netip.Addr]apply.Path, len(addrs)), map[netip.Addr]bool{}, map[netip.Addr]bool{}}
+	through := outOf(links, own)
 	for some := range slices.Chunk(addrs, 32) { // as many as the socket's buffer has room for answers
 		requests := make([]mdlayher.Message, len(some))
 		for i, a := range some {
@@ -51,23 +44,46 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (f fo
 			return f, err
 		}
 		for _, a := range some {
-			f.paths[a] = apply.Path{}
 			answer, err := conn.Receive()
-			switch {
-			case err == nil && len(answer) == 1:
-				f.paths[a] = pathOf(answer[0].Data, byIndex)
-				if a.Zone() == "" && leadsTo(answer[0].Data, ownIndex) {
-					f.looped[a] = true
-				}
-			case isUnrouted(err) && a.Zone() == "":
-				f.unrouted[a] = true
-			}
-			if a.Zone() != "" {
-				f.paths[a] = pathInto(a.Zone(), links)
-			}
+			f.take(a, answer, err, through)
 		}
 	}
 	return f, nil
+}
+
+// Type linksOut has the links that packets can leave by.
+type linksOut struct {
+	all []pathLink
+	out map[int]pathLink // without the tunnel itself
+	own int              // the tunnel; 0: it is not up
+}
+
+func outOf(links []pathLink, own string) linksOut {
+	l := linksOut{all: links, out: map[int]pathLink{}}
+	for _, link := range links {
+		if link.name == own {
+			l.own = link.index
+		} else {
+			l.out[link.index] = link
+		}
+	}
+	return l
+}
+
+// take takes the answer for one address. The zone of one says its link.
+func (f *found) take(a netip.Addr, answer []mdlayher.Message, err error, links linksOut) {
+	f.paths[a] = apply.Path{}
+	switch {
+	case a.Zone() != "":
+		f.paths[a] = pathInto(a.Zone(), links.all)
+	case err == nil && len(answer) == 1:
+		f.paths[a] = pathOf(answer[0].Data, links.out)
+		if leadsTo(answer[0].Data, links.own) {
+			f.looped[a] = true
+		}
+	case isUnrouted(err):
+		f.unrouted[a] = true
+	}
 }
 
 // leadsTo reports whether the route in an answer has that link alone.
