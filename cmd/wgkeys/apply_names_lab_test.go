@@ -89,6 +89,19 @@ func TestLabApplyBothFamiliesOfAName(t *testing.T) {
 	}
 }
 
+// TestLabApplyFamilyWithoutARoute: the name has only an IPv6 address, to which basalt has no
+// route, so that nothing is ever sent; then it gets an IPv4 one. Nobody has to do anything.
+func TestLabApplyFamilyWithoutARoute(t *testing.T) {
+	u := newNamed(t, "keepalive = 3\n")
+	setHosts(u, "2001:db8:5::99")
+	const found = "nothing can be sent to shale at 2001:db8:5::99, OUTSIDE"
+	if out := u.Must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, found) {
+		t.Errorf("apply does not tell that there is no route:\n%s", out)
+	}
+	setHosts(u, "2001:db8:5::99", demo.ShaleAddr)
+	shaleAnswers(u, "the name has an address to which there is a route")
+}
+
 // TestLabApplyMovedHub: shale's address changes and its name follows. Nobody has to do
 // anything for it.
 func TestLabApplyMovedHub(t *testing.T) {

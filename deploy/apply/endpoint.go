@@ -27,6 +27,9 @@ func Strayed(view *tunnel.View, endpoint netip.AddrPort) bool {
 	return endpoint.IsValid() && isInside(view, endpoint.Addr())
 }
 
+// IsInside reports whether an address is INSIDE.
+func IsInside(view *tunnel.View, addr netip.Addr) bool { return isInside(view, addr) }
+
 // dropInside returns the state without names that lead to an address INSIDE. Only the peer
 // of such a name is affected: otherwise the owner of a name could keep the whole tunnel
 // down.

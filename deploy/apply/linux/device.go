@@ -50,19 +50,21 @@ func lookTwice(k *Kernel, name string, look func() error) error {
 // the file holds another key by then or is gone.
 func (k *Kernel) Hold(fingerprints map[string]string) { k.wg.Hold(fingerprints) }
 
-// Peers returns the present peers of a tunnel by public key; the map is empty if the tunnel
-// is not up. The secret keys that the kernel sends along are wiped.
-func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
+// Peers reads the device of a tunnel and its peers, which are none if it is not up. The
+// secret keys that the kernel sends along are wiped.
+func (k *Kernel) Peers(name string) (*apply.State, error) {
 	s, err := k.Device(name)
 	if err != nil {
 		return nil, err
 	}
 	k.wg.ForgetKeys()
-	peers := make(map[keyring.PublicKey]*apply.Peer, len(s.Peers))
-	for i := range s.Peers {
-		peers[s.Peers[i].PublicKey] = &s.Peers[i]
-	}
-	return peers, nil
+	return s, nil
+}
+
+// Dead returns those addresses to which the device sends nothing: there is no route, or it
+// leads into the tunnel itself.
+func (k *Kernel) Dead(device *apply.State, addrs []netip.Addr) (map[netip.Addr]bool, error) {
+	return path.Dead(addrs, device.Device.FwMark, device.LinkIndex)
 }
 
 // Device reads only the device of a tunnel and its peers. State.Link is nil if the tunnel

@@ -11,6 +11,7 @@ package names
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -76,10 +77,10 @@ func (f *follower) follow(ctx context.Context) {
 	for f.wanted() {
 		start := time.Now()
 		view := f.readView()
-		live, err := f.k.Peers(f.name)
+		device, err := f.k.Peers(f.name)
 		cost := time.Since(start)
 		if view != nil && err == nil {
-			f.look(ctx, view, live)
+			f.look(ctx, view, device)
 		}
 		time.Sleep(max(poll, share*cost))
 	}
@@ -117,13 +118,15 @@ type named struct {
 }
 
 // look looks at all named peers once, and does what is necessary.
-func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring.PublicKey]*apply.Peer) {
+func (f *follower) look(ctx context.Context, view *tunnel.View, device *apply.State) {
 	now := time.Now()
-	peers := f.named(view, live)
-	asked := map[string]bool{}
+	peers := f.named(view, device)
 	for _, n := range peers {
 		n.peer.see(n.live, now)
-		n.peer.strayed = apply.Strayed(view, n.live.Endpoint)
+	}
+	f.findDead(view, device, peers)
+	asked := map[string]bool{}
+	for _, n := range peers {
 		if n.peer.asks(n.live, now) {
 			asked[n.want.Endpoint] = true
 		}
@@ -139,8 +142,34 @@ func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring
 				n.peer.learn(found[n.want.Endpoint].All(), now)
 			}
 		}
+		f.findDead(view, device, peers)
 	}
 	f.move(ctx, view, peers, now)
+}
+
+// findDead finds the addresses of the peers to which nothing is sent. What the device does
+// not send is not counted, so nothing else tells of it.
+func (f *follower) findDead(view *tunnel.View, device *apply.State, peers []named) {
+	var addrs []netip.Addr
+	for _, n := range peers {
+		for _, a := range append(n.peer.found, n.live.Endpoint) {
+			if a.IsValid() {
+				addrs = append(addrs, a.Addr())
+			}
+		}
+	}
+	dead, err := f.k.Dead(device, addrs)
+	if err != nil {
+		dead = nil // the next look asks again
+	}
+	for _, a := range addrs {
+		if dead != nil && apply.IsInside(view, a) {
+			dead[a] = true
+		}
+	}
+	for _, n := range peers {
+		n.peer.dead = dead
+	}
 }
 
 func (f *follower) lookUp(ctx context.Context, view *tunnel.View, names []string) (map[string]apply.Endpoint, error) {
@@ -153,7 +182,11 @@ func (f *follower) lookUp(ctx context.Context, view *tunnel.View, names []string
 
 // named are the peers that are followed. In a rotation a peer has two keys, and uses the
 // next one if that has allowed IPs.
-func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Peer) []named {
+func (f *follower) named(view *tunnel.View, device *apply.State) []named {
+	live := make(map[keyring.PublicKey]*apply.Peer, len(device.Peers))
+	for i := range device.Peers {
+		live[device.Peers[i].PublicKey] = &device.Peers[i]
+	}
 	var all []named
 	for i := range view.Peers {
 		want := &view.Peers[i]

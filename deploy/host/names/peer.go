@@ -32,8 +32,8 @@ type peer struct {
 	handshake  time.Time
 	heard      time.Time
 	unanswered time.Time // since when an answer is due; zero: none is
-	strayed    bool      // to an address INSIDE, see [apply.Strayed]; nothing is sent there
 
+	dead   map[netip.Addr]bool     // addresses to which nothing is sent
 	found  []netip.AddrPort        // the addresses of the name
 	tried  map[netip.AddrPort]bool // tried without success
 	moved  bool                    // since something was last received
@@ -47,7 +47,7 @@ type peer struct {
 func (p *peer) see(live *apply.Peer, now time.Time) {
 	first := !p.seen
 	if first || live.Received != p.received || !live.LastHandshake.Equal(p.handshake) {
-		*p = peer{seen: true, tried: map[netip.AddrPort]bool{}, received: live.Received, sent: live.Sent,
+		*p = peer{seen: true, dead: p.dead, tried: map[netip.AddrPort]bool{}, received: live.Received, sent: live.Sent,
 			handshake: live.LastHandshake, heard: now}
 		if first && live.LastHandshake.IsZero() && live.Sent > 0 {
 			p.unanswered = now
@@ -69,8 +69,12 @@ func (p *peer) idle(live *apply.Peer, now time.Time) int64 {
 	return n * keepaliveSize
 }
 
-// silent reports whether the peer should have answered by now, if it were at this address.
+// silent reports whether the peer should have answered by now, if it were at this address,
+// or cannot answer there.
 func (p *peer) silent(live *apply.Peer, now time.Time) bool {
+	if p.dead[live.Endpoint.Addr()] {
+		return true
+	}
 	limit := silence
 	if live.LastHandshake.IsZero() || p.moved {
 		limit = patience
@@ -91,11 +95,8 @@ func (p *peer) asks(live *apply.Peer, now time.Time) bool {
 	case p.silent(live, now):
 		return !p.another(live).IsValid()
 	}
-	return p.nowhere(live) || p.late(live, now)
+	return !live.Endpoint.IsValid() || p.late(live, now)
 }
-
-// nowhere reports whether nothing can be sent to the peer where it is.
-func (p *peer) nowhere(live *apply.Peer) bool { return !live.Endpoint.IsValid() || p.strayed }
 
 // learn takes the result of a look-up into account; without one, that the name does not
 // resolve now. All addresses may be tried again.
@@ -114,21 +115,28 @@ func (p *peer) to(live *apply.Peer, now time.Time) netip.AddrPort {
 	switch {
 	case len(p.found) == 0:
 		return netip.AddrPort{}
-	case p.nowhere(live):
-		return p.found[0]
+	case !live.Endpoint.IsValid():
+		return p.first()
 	case !slices.Contains(p.found, live.Endpoint) && (silent || p.late(live, now)):
-		return p.found[0]
+		return p.first()
 	case silent:
 		return p.another(live)
 	}
 	return netip.AddrPort{}
 }
 
-// another returns the next address that was not tried without success.
+// first returns the first address to which something can be sent, or the first.
+func (p *peer) first() netip.AddrPort {
+	i := slices.IndexFunc(p.found, func(a netip.AddrPort) bool { return !p.dead[a.Addr()] })
+	return p.found[max(i, 0)]
+}
+
+// another returns the next address that was not tried without success, and to which
+// something can be sent.
 func (p *peer) another(live *apply.Peer) netip.AddrPort {
 	at := slices.Index(p.found, live.Endpoint)
 	for i := range p.found {
-		if a := p.found[(at+1+i)%len(p.found)]; a != live.Endpoint && !p.tried[a] {
+		if a := p.found[(at+1+i)%len(p.found)]; a != live.Endpoint && !p.tried[a] && !p.dead[a.Addr()] {
 			return a
 		}
 	}

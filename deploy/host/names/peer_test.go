@@ -125,15 +125,32 @@ func TestNotWantedAnyMore(t *testing.T) {
 	p.expect("and then something is", true, stays)
 }
 
-// TestStrayed: a peer that was last heard from INSIDE is looked up at once.
-func TestStrayed(t *testing.T) {
-	p := newScene(t, one)
+// TestDead: a peer to which nothing can be sent where it is, as when this host has left a
+// network with IPv6, goes at once where something can, and else is looked up, but is never
+// moved from one such address to another.
+func TestDead(t *testing.T) {
+	p := newScene(t, two)
 	p.pass(0, 148, 0)
+	p.learn(one, two, three)
 	p.shake()
-	p.peer.strayed = true
-	p.expect("heard from INSIDE", true, stays)
-	p.learn(two)
-	p.expect("looked up", false, two)
+	p.learn(one, two, three)
+	p.expect("all is well", false, stays)
+	p.peer.dead = map[netip.Addr]bool{two.Addr(): true, three.Addr(): true}
+	p.pass(time.Second, 0, 0)
+	p.expect("no route to two", false, one)
+	p.pass(time.Minute, 0, 0)
+	p.expect("nothing is sent", false, stays)
+	p.peer.dead = map[netip.Addr]bool{one.Addr(): true, two.Addr(): true, three.Addr(): true}
+	p.expect("no route to any", true, stays)
+	p.learn(one, two)
+	p.expect("looked up", false, stays)
+	p.pass(2*time.Second, 0, 0)
+	p.expect("not yet", false, stays)
+	p.pass(28*time.Second, 0, 0)
+	p.expect("half a minute later", true, stays)
+	p.learn(two, three)
+	p.peer.dead = map[netip.Addr]bool{one.Addr(): true, two.Addr(): true}
+	p.expect("the name leads elsewhere", false, three)
 }
 
 // TestMoves: a peer that worked and falls silent is looked up, and followed where its

@@ -21,8 +21,26 @@ type found struct {
 	looped   map[netip.Addr]bool       // that the tunnel itself leads to
 }
 
+// Dead returns those addresses to which packets with mark are not sent: there is no route,
+// or it is through the link own, the tunnel itself.
+func Dead(addrs []netip.Addr, mark uint32, own int) (map[netip.Addr]bool, error) {
+	f, err := ask(addrs, mark, linksOut{own: own})
+	if err != nil {
+		return nil, err
+	}
+	dead := f.unrouted
+	for a := range f.looped {
+		dead[a] = true
+	}
+	return dead, nil
+}
+
 // lookUp asks the kernel for the route to each address, for packets that carry mark.
-func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (f found, err error) {
+func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (found, error) {
+	return ask(addrs, mark, outOf(links, own))
+}
+
+func ask(addrs []netip.Addr, mark uint32, links linksOut) (f found, err error) {
 	if len(addrs) == 0 {
 		return f, nil
 	}
@@ -32,7 +50,6 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (f fo
 	}
 	defer conn.Close()
 	f = found{make(map[netip.Addr]apply.Path, len(addrs)), map[netip.Addr]bool{}, map[netip.Addr]bool{}}
-	through := outOf(links, own)
 	for some := range slices.Chunk(addrs, 32) { // as many as the socket's buffer has room for answers
 		requests := make([]mdlayher.Message, len(some))
 		for i, a := range some {
@@ -45,7 +62,7 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (f fo
 		}
 		for _, a := range some {
 			answer, err := conn.Receive()
-			f.take(a, answer, err, through)
+			f.take(a, answer, err, links)
 		}
 	}
 	return f, nil
