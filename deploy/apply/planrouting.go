@@ -96,15 +96,14 @@ func refuseSecond(p *planner, c policyRouting) error {
 	return nil
 }
 
-// The marks that a tunnel chooses from are in the low byte. Above it Kubernetes has
-// 0x8000 and 0x4000, the portmap plugin 0x2000, mwan3 0x3f00, Cilium 0x0f00 and the
-// upper half, Tailscale 0xff0000, Calico 0xffff0000 by default. They are no number
-// that people write by hand (1, 2, 0x10, 100, 255), and lack the bit 0x80 that the
-// CNI plugin of AWS has.
-const (
-	firstMark, lastMark = 0x57, 0x5f
-	chosenMask          = 0xff
-)
+// marks are the ranges that a tunnel chooses from, in the low byte, the best first. Above it
+// Kubernetes has 0x8000 and 0x4000, the portmap plugin 0x2000, mwan3 0x3f00, Cilium 0x0f00
+// and the upper half, Tailscale 0xff0000, Calico 0xffff0000 by default. The first are no
+// number that people write by hand (1, 2, 0x10, 100, 255); none has the bit 0x80 of the CNI
+// plugin of AWS. A rule for a single bit, as fwmark 0x10/0x10, may take all of the first.
+var marks = [][2]uint32{{0x57, 0x5f}, {0x21, 0x7f}, {0x03, 0x0f}}
+
+const chosenMask = 0xff
 
 // chooseMark is the view's, the one chosen at an earlier apply, or the first that
 // no rule of the host takes for its own.
@@ -114,16 +113,24 @@ func chooseMark(p *planner) Mark {
 	}
 	for _, r := range p.state.Rules {
 		m := r.NotMark
-		if p.isMine(RuleChange{Rule: r}.Resource()) && m.Mask == chosenMask && m.Value >= firstMark && m.Value <= lastMark {
+		if p.isMine(RuleChange{Rule: r}.Resource()) && isChosen(m) && !takenMark(p, m.Value) {
 			return m
 		}
 	}
-	for value := uint32(firstMark); value < lastMark; value++ {
-		if !takenMark(p, value) {
-			return Mark{value, chosenMask}
+	for _, r := range marks {
+		for value := r[0]; value <= r[1]; value++ {
+			if !takenMark(p, value) {
+				return Mark{value, chosenMask}
+			}
 		}
 	}
-	return Mark{lastMark, chosenMask}
+	return Mark{marks[0][1], chosenMask}
+}
+
+// isChosen reports whether a mark is one of the best, of which the one that was chosen is
+// kept.
+func isChosen(m Mark) bool {
+	return m.Mask == chosenMask && marks[0][0] <= m.Value && m.Value <= marks[0][1]
 }
 
 func takenMark(p *planner, value uint32) bool {

@@ -117,6 +117,39 @@ func TestChosenMark(t *testing.T) {
 	}
 }
 
+// TestMarkOfBits: a rule that looks for single bits has none of those that the tunnel
+// marks with, also one that comes later.
+func TestMarkOfBits(t *testing.T) {
+	for _, taken := range [][]apply.Mark{
+		{{Value: 0x01, Mask: 0x01}}, {{Value: 0x10, Mask: 0x10}}, {{Value: 0x40, Mask: 0x40}}, {{Value: 0x50, Mask: 0xf0}},
+		{{Value: 0x20, Mask: 0x20}, {Value: 0x40, Mask: 0x40}, {Value: 0x10, Mask: 0x10}},
+	} {
+		for _, later := range []bool{false, true} {
+			h := newHost(t)
+			v := view(t, everythingV4, "basalt", nil)
+			if later {
+				h.apply(t, v)
+			}
+			for i, m := range taken {
+				h.rules = append(h.rules, apply.Rule{Priority: 100 + i, Mark: m, Table: 100})
+			}
+			h.apply(t, v)
+			mark := h.links["wg0"].device.FwMark
+			if r, caught := h.catchesItself("wg0"); mark == 0 || caught {
+				t.Errorf("%v, later %t: %s takes the mark %#x", taken, later, r, mark)
+			}
+			for _, m := range taken {
+				if m.In(mark) {
+					t.Errorf("%v, later %t: the rule for %v takes the mark %#x", taken, later, m, mark)
+				}
+			}
+			if again, _ := h.plan(t, v); len(again.Steps) != 0 {
+				t.Errorf("%v, later %t: the next plan has %v", taken, later, again.Steps)
+			}
+		}
+	}
+}
+
 // TestAstray: one address may have a route of its own, two are no accident.
 func TestAstray(t *testing.T) {
 	v := view(t, everythingV4, "basalt", nil)
