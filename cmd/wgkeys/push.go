@@ -132,6 +132,9 @@ func reportPush(e *env, live *ui.Live, o keys.Pushed) {
 		if f.Was == push.NoKey {
 			action += ", and held no key"
 		}
+		if other := o.Other[f.Path]; other != "" {
+			action += ", and held the key of " + other + ": its disk was copied, or ssh reaches one machine by both names"
+		}
 		switch {
 		case f.Next:
 			action += ", holds its next key: wgkeys rotate " + o.Host + " finishes the rotation"

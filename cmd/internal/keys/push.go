@@ -39,6 +39,7 @@ type PushOptions struct {
 type Pushed struct {
 	many.Outcome
 	Results []push.Result
+	Other   map[string]string // by path, the other host whose key a file had
 }
 
 // Push installs key files on hosts if they differ. The error is one from before any host
@@ -86,12 +87,30 @@ func (p *pusher) serve(ctx context.Context, do pushing) []Pushed {
 		results[i], err = do(ctx, p.targets[i].runner, host, p.targets[i].files)
 		return err
 	}
-	w.Done = func(o many.Outcome) { p.o.Done(Pushed{o, results[p.at[o.Host]]}) }
+	done := func(o many.Outcome) Pushed {
+		r := results[p.at[o.Host]]
+		return Pushed{o, r, p.others(o.Host, r)}
+	}
+	w.Done = func(o many.Outcome) { p.o.Done(done(o)) }
 	all := make([]Pushed, len(p.targets))
 	for i, o := range w.Run() {
-		all[i] = Pushed{o, results[i]}
+		all[i] = done(o)
 	}
 	return all
+}
+
+// others finds files that had the key of another host.
+func (p *pusher) others(host string, results []push.Result) map[string]string {
+	others := map[string]string{}
+	for _, r := range results {
+		if r.Action != push.Replaced {
+			continue
+		}
+		if other := p.past.OtherHost(host, r.Was); other != "" {
+			others[r.Path] = other
+		}
+	}
+	return others
 }
 
 // findTargets finds the hosts to serve and the key files that each should have.
@@ -164,6 +183,7 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 
 // add adds the selected hosts of t, each once, except unmanaged ones.
 func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) {
+	same := tunnel.SameKeyFile(t)
 	for _, host := range t.Hosts() {
 		if !slices.Contains(p.o.Hosts, host) || t.Unmanaged(host) {
 			continue
@@ -175,6 +195,9 @@ func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) {
 			continue
 		}
 		p.addHost(ctx, t, host)
+		if other := same[host]; other != "" && !p.maker.Hosts.IsLocal(t, host) {
+			p.targets[p.at[host]].err = tunnel.OneKeyFile(t, host, other)
+		}
 	}
 }
 

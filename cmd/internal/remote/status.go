@@ -201,6 +201,9 @@ func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.Publ
 		what += ", and the clone may be behind; git pull, or if nobody has that key"
 		command = "rotate --unknown"
 	}
+	if other := s.past.OtherHost(s.Host, has.String()); other != "" {
+		what += ", that of " + other + ": its disk was copied, or ssh reaches one machine by both names"
+	}
 	if s.past.IsOlder(ctx, s.Host, s.Tunnel, s.Key, has) {
 		what = strings.Replace(what, "another key", "an older key", 1)
 	}

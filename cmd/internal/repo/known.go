@@ -26,7 +26,7 @@ type KeyHistory struct {
 	Repo *Repo
 	mu   sync.Mutex
 	here map[keyOf]bool      // the hosts of all tunnel files; nil: not read yet
-	now  map[string]bool     // fingerprints of the present keys of these; nil: not read yet
+	now  map[string]keyOf    // the owners of the present keys of these, by fingerprint; nil: not read yet
 	past map[string]*history // by file, or by folder for all files in it
 	// for public keys, the number of the commit that added each; nil: not read yet
 	order map[string]int
@@ -61,7 +61,7 @@ func (k *KeyHistory) MayReplace(ctx context.Context, host, tunnel, peer, want, h
 	if err := k.readNow(); err != nil {
 		return err
 	}
-	if k.now[has] { // of another tunnel, for instance
+	if _, present := k.now[has]; present { // of another tunnel, for instance
 		return nil
 	}
 	own, err := k.ofKey(ctx, keyOf{host, tunnel, peer})
@@ -137,16 +137,16 @@ func (k *KeyHistory) readNow() error {
 	if k.now != nil {
 		return nil
 	}
-	now := map[string]bool{}
+	now := map[string]keyOf{}
 	err := k.Repo.EachPublicKey(func(key HostKey, public keyring.PublicKey) {
 		if k.named(key.Host, strings.TrimSuffix(key.Tunnel, keyring.Next(""))) {
-			now[public.String()] = true
+			now[public.String()] = keyOf{host: key.Host, tunnel: key.Tunnel}
 		}
 	})
 	if err == nil {
 		err = k.Repo.EachMeta(func(host, file string, m vault.Meta) {
-			if name, _ := OwnerOf(file); k.named(host, name) {
-				now[fingerprintIn(m)] = true
+			if name, peer := OwnerOf(file); k.named(host, name) {
+				now[fingerprintIn(m)] = keyOf{host, name, peer}
 			}
 		})
 	}
@@ -154,6 +154,20 @@ func (k *KeyHistory) readNow() error {
 		k.now = now
 	}
 	return err
+}
+
+// OtherHost returns the other host whose present private key is the one with this
+// fingerprint; "" if there is none.
+func (k *KeyHistory) OtherHost(host, fingerprint string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.readNow(); err != nil {
+		return "" // reported by MayReplace
+	}
+	if of := k.now[fingerprint]; of.peer == "" && of.host != host {
+		return of.host
+	}
+	return ""
 }
 
 // ofAll reads all keys that the keyring, or for preshared keys the vault, ever had.

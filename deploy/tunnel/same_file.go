@@ -1,0 +1,37 @@
+package tunnel
+
+import (
+	"fmt"
+
+	"wgkeys/keyring/fault"
+)
+
+// SameKeyFile returns hosts, each with another one, whose private keys would be installed in
+// one place: they have the same ssh destination, as where the lines of one were copied for
+// the other, and the same path for the key.
+func SameKeyFile(t *Tunnel) map[string]string {
+	type place struct{ dest, file string }
+	first, all := make(map[place]string, len(t.names)), map[string]string{}
+	for _, name := range t.names {
+		h := t.hosts[name]
+		if h.unmanaged() {
+			continue
+		}
+		dest, _ := t.SSH(name)
+		p := place{dest, t.privateKeyFile(h)}
+		if other, taken := first[p]; taken {
+			all[name], all[other] = other, name
+			continue
+		}
+		first[p] = name
+	}
+	return all
+}
+
+// OneKeyFile is the error of two of these hosts, about the first.
+func OneKeyFile(t *Tunnel, host, other string) *fault.Fault {
+	dest, _ := t.SSH(host)
+	return fault.NewHost(fmt.Sprintf("two hosts of tunnel %s would keep their keys in one file: %s and", t.Name, other),
+		host, fmt.Sprintf("ssh reaches both by %s, and both have %s", dest, t.privateKeyFile(t.hosts[host])),
+		"write another ssh = under [hosts."+host+"] or [hosts."+other+"]")
+}
