@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -120,10 +121,17 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 	if here, err := os.Getwd(); err == nil && ui.Elsewhere(here, c.String("C")) {
 		u.Folder = ui.Quoted(c.String("C"))
 	}
-	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Terminal: ssh.NewTerminal(u.Yield, ctx.Done()),
+	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Terminal: terminalOf(ctx, u),
 		Say: u, Stdout: ui.Results(u), Stderr: u.Stderr, Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
 		Step: testOnlyStep}
 	return e
+}
+
+// terminalOf is where ssh asks the user, and says that a hardware key is to be touched.
+func terminalOf(ctx context.Context, u *ui.UI) *ssh.Terminal {
+	self, _ := os.Executable()
+	say := func(line string) { fmt.Fprintf(u.Stderr, "wgkeys: %s\n", ui.Printable(line)) }
+	return ssh.NewTerminal(ssh.UserInterface{Yield: u.Yield, Print: say, Askpass: self, Ended: ctx.Done()})
 }
 
 // maker makes keys.

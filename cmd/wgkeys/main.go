@@ -19,9 +19,13 @@ import (
 	"syscall"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh"
 )
 
 func main() {
+	if code, yes := ssh.Askpass(os.Args, os.Stderr); yes {
+		os.Exit(code)
+	}
 	startHere()
 	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
 	u.Exit(run(begin, u, os.Args))

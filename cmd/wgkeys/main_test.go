@@ -16,11 +16,15 @@ import (
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/ssh"
 )
 
 // TestMain makes the test binary the program itself when it is called by its
 // name: testscript and the hosts of the laboratory run the real main.
 func TestMain(m *testing.M) {
+	if code, yes := ssh.Askpass(os.Args, os.Stderr); yes {
+		os.Exit(code)
+	}
 	participant.TestOnlySteps = faulttest.ParticipantSteps
 	daemon.Main(host.Processes()...)
 	lab.Init()

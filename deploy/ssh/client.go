@@ -84,8 +84,9 @@ func (c *Client) attempt(ctx context.Context, t *try) *attempt {
 	a := &attempt{}
 	p := process{stdin: t.in.begin(), stdout: t.stdout, watch: c.Stderr, limit: c.Limit, verbose: t.verbose}
 	p.argv = append([]string{"ssh"}, c.argv(t)...)
-	if t.mute && !c.Batch {
-		p.env = neverAnswers()
+	if c.Terminal != nil && !c.Batch {
+		p.env = askpassEnvironment(c.Terminal.Askpass, c.Terminal.mark, t.mute)
+		p.tell = c.Terminal.teller(c.Host, !t.mute)
 	}
 	if c.Uninterrupted {
 		if _, a.err = exec.LookPath("ssh"); a.err != nil { // the 127 of /bin/sh would look like the host's

@@ -51,9 +51,10 @@ type process struct {
 	stdin         io.Reader
 	stdout, watch io.Writer
 	limit         time.Duration
-	verbose       bool   // it is an ssh -v
-	apart         bool   // Ctrl-C must not reach it
-	heard         func() // called at the first write to standard output; may be nil
+	verbose       bool                   // it is an ssh -v
+	apart         bool                   // Ctrl-C must not reach it
+	heard         func()                 // called at the first write to standard output; may be nil
+	tell          func(line string) bool // see [Terminal.teller]; may be nil
 }
 
 // run runs the process to its end, and returns its exit status and the end of its standard
@@ -62,7 +63,7 @@ type process struct {
 func (p process) run(ctx context.Context) (int, *hearing, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	said := &hearing{watch: p.watch, verbose: p.verbose}
+	said := &hearing{watch: p.watch, verbose: p.verbose, tell: p.tell}
 	w := &watchdog{limit: p.limit}
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
 	cmd.Env = p.env

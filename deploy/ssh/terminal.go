@@ -2,8 +2,8 @@ package ssh
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,18 +18,30 @@ import (
 // otherwise nobody knows to which of them an answer goes.
 //
 // A client with a Terminal first connects without asking. Only where that is refused does it
-// wait for its turn, and connect again with questions.
+// wait until no other asks, and connect again with questions.
 type Terminal struct {
-	yield    func() (back func())
-	ended    <-chan struct{}
+	UserInterface
+
 	free     chan struct{} // holds a token while no ssh may ask
 	answered atomic.Int64  // how often ssh got in after it was allowed to ask
+	mark     string        // precedes what Askpass says; no host knows it
 }
 
-// NewTerminal returns a Terminal. While ssh may ask nobody else writes there: yield is called
-// before, and the function that it returns after. Once ended is closed nothing more is asked.
-func NewTerminal(yield func() (back func()), ended <-chan struct{}) *Terminal {
-	t := &Terminal{yield: yield, ended: ended, free: make(chan struct{}, 1)}
+// A UserInterface is what else writes to the terminal.
+type UserInterface struct {
+	// Yield is called before ssh may ask: nothing else is to be written until back is called.
+	Yield func() (back func())
+	// Print writes a line, while the terminal is yielded.
+	Print func(line string)
+	// Askpass is the path of a program that is [Askpass].
+	Askpass string
+	// Ended is closed when the user has ended the command: nothing more is asked.
+	Ended <-chan struct{}
+}
+
+// NewTerminal returns a Terminal.
+func NewTerminal(u UserInterface) *Terminal {
+	t := &Terminal{UserInterface: u, free: make(chan struct{}, 1), mark: rand.Text()}
 	t.free <- struct{}{}
 	return t
 }
@@ -41,16 +53,32 @@ func (t *Terminal) take(ctx context.Context) (release func(), ok bool) {
 	case <-t.free:
 	case <-ctx.Done():
 		return nil, false
-	case <-t.ended:
+	case <-t.Ended:
 		return nil, false
 	}
 	release = sync.OnceFunc(func() { t.free <- struct{}{} })
 	select {
-	case <-t.ended: // that was closed while others asked
+	case <-t.Ended: // that was closed while others asked
 		release()
 		return nil, false
 	default:
 		return release, true
+	}
+}
+
+// teller returns what a line on ssh's standard error is given to: it reports true if the line
+// was Askpass's, and then tells it to the user. asking: the terminal is ssh's already.
+func (t *Terminal) teller(host string, asking bool) func(line string) bool {
+	return func(line string) bool {
+		text, ours := strings.CutPrefix(line, t.mark)
+		if !ours {
+			return false
+		}
+		if !asking {
+			defer t.Yield()()
+		}
+		t.Print(host + ": " + text)
+		return true
 	}
 }
 
@@ -88,7 +116,7 @@ func (c *Client) askAlone(ctx context.Context, t *try, refused *attempt) (a *att
 			return a, waited
 		}
 	}
-	back := sync.OnceFunc(c.Terminal.yield())
+	back := sync.OnceFunc(c.Terminal.Yield())
 	defer back()
 	a = c.attempt(ctx, t.asking(func() {
 		c.Terminal.answered.Add(1)
@@ -116,15 +144,4 @@ func (t try) unasked(entered func()) *try {
 func (t try) asking(entered func()) *try {
 	t.mute, t.entered = false, entered
 	return &t
-}
-
-// neverAnswers is the environment in which no question of ssh is answered, not even one of an
-// ssh to a host on the way, which does not get BatchMode from its parent. A program of the
-// user's own that asks, in SSH_ASKPASS, is left alone: it also says when a hardware key is to
-// be touched.
-func neverAnswers() []string {
-	if os.Getenv("SSH_ASKPASS") != "" {
-		return nil
-	}
-	return append(os.Environ(), "SSH_ASKPASS=false", "SSH_ASKPASS_REQUIRE=force")
 }

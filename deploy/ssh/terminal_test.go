@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +96,62 @@ func TestAsksNoMore(t *testing.T) {
 	}
 }
 
+// TestSaysWhatAKeyWants: that a hardware key is to be touched is said, whether ssh may ask or
+// not, and on the terminal that nobody else uses.
+func TestSaysWhatAKeyWants(t *testing.T) {
+	t.Parallel()
+	known, unknown := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
+	unknownHost(t, unknown.Dir)
+	path := "PATH=" + withHardwareKey(t) + ":" + os.Getenv("PATH")
+	const said = "Confirm user presence for key ED25519-SK? (yielded: true)"
+
+	p := startPerson(t, []string{path, "DISPLAY="}, known.Dir)
+	if out := p.end(); !strings.Contains(out, "shale0: "+said+"\nshale0 in time") {
+		t.Errorf("without a question: %q", out)
+	}
+	p = startPerson(t, []string{path, "DISPLAY="}, unknown.Dir)
+	p.waitFor("(yes/no/[fingerprint])? ")
+	p.answer("yes")
+	if out := p.end(); strings.Count(out, "shale0: "+said+"\n") != 2 || !strings.Contains(out, "shale0 in time") {
+		t.Errorf("with a question: %q", out)
+	}
+	p = startPerson(t, []string{path, "SSH_ASKPASS=/bin/false", "SSH_ASKPASS_REQUIRE=force"}, known.Dir)
+	if out := p.end(); strings.Contains(out, "Confirm") || !strings.Contains(out, "shale0 in time") {
+		t.Errorf("with another program for it: %q", out)
+	}
+}
+
+// withHardwareKey returns a folder with an ssh that first says that a key is to be touched, as the
+// real one does where its standard error is no terminal (notify_start in readpass.c).
+func withHardwareKey(t *testing.T) string {
+	t.Helper()
+	real, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := `#!/bin/sh
+if [ -n "$DISPLAY$WAYLAND_DISPLAY" ] || [ "$SSH_ASKPASS_REQUIRE" = force ]; then
+	SSH_ASKPASS_PROMPT=none "$SSH_ASKPASS" "Confirm user presence for key ED25519-SK$(printf '\033')" </dev/null >/dev/null &
+	sleep 1
+	kill $! && wait $!
+fi
+exec ` + real + ` "$@"
+`
+	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestMain makes the test binary the program of SSH_ASKPASS when ssh starts it.
+func TestMain(m *testing.M) {
+	if code, yes := ssh.Askpass(os.Args, os.Stderr); yes {
+		os.Exit(code)
+	}
+	m.Run()
+}
+
 // TestChangedHostKeyAsksNothing: where another host key is known no question could help, so
 // ssh is not started again.
 func TestChangedHostKeyAsksNothing(t *testing.T) {
@@ -106,10 +163,10 @@ func TestChangedHostKeyAsksNothing(t *testing.T) {
 	})
 	c := s.Client("shale")
 	c.Batch = false
-	c.Terminal = ssh.NewTerminal(func() func() {
+	c.Terminal = ssh.NewTerminal(ssh.UserInterface{Ended: t.Context().Done(), Yield: func() func() {
 		t.Error("ssh was to ask")
 		return func() {}
-	}, t.Context().Done())
+	}})
 	if err := c.Run(t.Context(), "true", nil, nil); err == nil {
 		t.Error("no error")
 	}
@@ -124,7 +181,16 @@ func TestOnTerminal(t *testing.T) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	terminal := ssh.NewTerminal(func() func() { return func() {} }, ctx.Done())
+	yielded := atomic.Bool{}
+	terminal := ssh.NewTerminal(ssh.UserInterface{
+		Yield: func() func() {
+			yielded.Store(true)
+			return func() { yielded.Store(false) }
+		},
+		Print:   func(line string) { fmt.Printf("%s (yielded: %t)\n", line, yielded.Load()) },
+		Askpass: os.Args[0],
+		Ended:   ctx.Done(),
+	})
 	var group sync.WaitGroup
 	for i, dir := range dirs {
 		c := &ssh.Client{Host: fmt.Sprintf("shale%d", i), Args: []string{"-F", filepath.Join(dir, "ssh_config")},

@@ -66,17 +66,18 @@ func (t *tail) lines() []string {
 }
 
 // A hearing parses the standard error of ssh, on which the command writes, too. It
-// distinguishes three kinds of lines:
+// distinguishes four kinds of lines:
 //
 //   - messages, which become part of an error and are shown to the watcher, printable and
-//     line by line: a request of ssh to touch a hardware key must reach the user, escape
-//     sequences of a host must not;
+//     line by line, without the escape sequences of a host;
 //   - remarks of ssh about the connection, which are not part of an error;
-//   - reports of ssh -v about its steps.
+//   - reports of ssh -v about its steps;
+//   - what [Askpass] has to tell the user.
 type hearing struct {
 	tail
-	watch   io.Writer // may be nil
-	verbose bool      // there may be reports
+	watch   io.Writer              // may be nil
+	verbose bool                   // there may be reports
+	tell    func(line string) bool // see [Terminal.teller]; may be nil
 
 	remarks       []string
 	beforeBanner  string // what sshd said before its version, which ssh shows only with -v
@@ -109,6 +110,7 @@ func (h *hearing) end() *hearing {
 
 func (h *hearing) line(line string) {
 	switch text := Printable(line); {
+	case h.tell != nil && h.tell(text):
 	case isRemark(text):
 		if strings.HasPrefix(text, "** ") && len(h.remarks) < maxRemarks && !slices.Contains(h.remarks, text) {
 			h.remarks = append(h.remarks, text)
