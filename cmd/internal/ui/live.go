@@ -23,7 +23,9 @@ type Live struct {
 	all  int
 
 	mu           sync.Mutex
-	rows         []row // of the hosts under way, in the order in which they were begun
+	paused       bool      // another program has the terminal
+	resumed      sync.Cond // not paused any more
+	rows         []row     // of the hosts under way, in the order in which they were begun
 	done, failed int
 	drawn        []int // widths of the lines that are on the screen now
 	dirty        bool
@@ -40,7 +42,7 @@ const redrawEvery = 100 * time.Millisecond
 // Live shows the progress of work on a number of hosts, until [Live.End].
 func (u *UI) Live(all int) *Live {
 	l := &Live{u: u, all: all, end: make(chan struct{})}
-	l.self = l
+	l.self, l.resumed.L = l, &l.mu
 	if f, ok := u.Stderr.(*os.File); ok && !u.Quiet && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
 		l.term = f
 		u.drawing.Store(&l.self)
@@ -59,7 +61,7 @@ func (l *Live) redraw() {
 			return
 		case <-tick.C:
 			l.mu.Lock()
-			if l.dirty {
+			if l.dirty && !l.paused {
 				l.erase()
 				l.draw()
 			}
@@ -75,7 +77,8 @@ func (l *Live) SetTotal(all int) {
 	l.all = all
 }
 
-// At records what a host is doing; the first call begins it.
+// At records what a host is doing; the first call begins it. It never waits: the host may be
+// the one for which another program asks, and that ends only when its output was taken.
 func (l *Live) At(host, at string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,7 +109,11 @@ func (l *Live) Say(say func()) {
 	l.above(say)
 }
 
+// above prints a message once no other program has the terminal.
 func (l *Live) above(say func()) {
+	for l.paused {
+		l.resumed.Wait()
+	}
 	l.erase()
 	say()
 	l.draw()
@@ -122,13 +129,18 @@ func (l *Live) End() {
 	l.erase()
 }
 
-// pause removes the lines and lets nobody draw or print, until resume draws them again.
+// pause removes the lines. Until resume draws them again nothing is drawn, and messages wait.
 func (l *Live) pause() (resume func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.erase()
+	l.paused = true
 	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.paused = false
 		l.draw()
-		l.mu.Unlock()
+		l.resumed.Broadcast()
 	}
 }
 

@@ -38,6 +38,32 @@ func TestYield(t *testing.T) {
 	shown(t, master, "beta", time.Minute)
 }
 
+// TestYieldTakesOutput: what a host says is taken while its ssh has the terminal, which ends
+// only after that.
+func TestYieldTakesOutput(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	master, slave := openPty(t)
+	u := &UI{Stderr: slave}
+	l := u.Live(1)
+	defer l.End()
+	back := u.Yield()
+	taken := make(chan struct{})
+	go func() {
+		l.At("alpha", "nothing to do")
+		close(taken)
+	}()
+	select {
+	case <-taken:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the end of what has the terminal")
+	}
+	if text := shown(t, master, "", 4*redrawEvery); text != "" {
+		t.Errorf("shown to somebody who is asked: %q", text)
+	}
+	back()
+	shown(t, master, "nothing to do", time.Minute)
+}
+
 // shown reads what is drawn until it has the words, or for so long.
 func shown(t *testing.T, master *os.File, words string, patience time.Duration) (text string) {
 	t.Helper()
