@@ -42,11 +42,18 @@ func TestLabApplyReadOnlyEtc(t *testing.T) {
 	u.Must(u.Shale, "mount -o remount,bind,ro /etc && mount -o remount,bind,ro /var")
 	u.Tunnel(demo.FirstTunnel)
 	r = u.Run(u.Basalt, "wgkeys apply shale")
-	if want := "warning: the tunnel is up, but will not come up at boot:"; r.Code != ui.ExitDone ||
+	if want := "warning: the tunnel is up, but at boot it will come up as before this apply:"; r.Code != ui.ExitDone ||
 		!strings.Contains(r.Stderr, want) {
 		t.Errorf("apply exits %d and says\n%swant %q", r.Code, r.Stderr, want)
 	}
 	u.Must(u.Shale, "ip link show wg0 && ! grep -q 1400 /run/wgkeys/wg0.view && wgkeys apply --kept && ip link show wg0 | grep -q 1420")
+
+	// And without an older view.
+	u.Must(u.Shale, writableEtc+" && rm /etc/wgkeys/wg0.view /run/wgkeys/wg0.view && mount -o remount,bind,ro /etc")
+	r = u.Run(u.Basalt, "wgkeys apply shale")
+	if want := "warning: the tunnel is up, but will not come up at boot:"; !strings.Contains(r.Stderr, want) {
+		t.Errorf("apply exits %d and says\n%swant %q", r.Code, r.Stderr, want)
+	}
 }
 
 // A view that was kept before its sysctls were refused still comes up at boot, with a

@@ -210,13 +210,16 @@ func keep(name string, w *Wanted, warn func(error)) error {
 		text = b.Bytes()
 	}
 	path, err := kept.Keep(name, text)
+	what := "the tunnel is up, but will not come up at boot:"
+	if kept.Lasts(name) { // an older one
+		what = "the tunnel is up, but at boot it will come up as before this apply:"
+	}
 	switch {
 	case err == nil:
 	case path == "":
-		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "df /etc /var /run, then wgkeys apply"))
+		warn(fault.Wrap(err, what, name, "df /etc /var /run, then wgkeys apply"))
 	case filepath.Dir(path) == linux.RunDir:
-		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name,
-			"mount -o remount,rw / (or /var), then wgkeys apply"))
+		warn(fault.Wrap(err, what, name, "mount -o remount,rw / (or /var), then wgkeys apply"))
 	default:
 		warn(fault.WrapFile(err, "for the next boot the view is not in "+kept.Dir+" but in", path, ""))
 	}

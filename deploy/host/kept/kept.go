@@ -97,6 +97,14 @@ func Keep(name string, text []byte) (path string, err error) {
 	return "", err
 }
 
+// Lasts reports whether there is a view of the tunnel that is there after a boot, too.
+func Lasts(name string) bool {
+	return slices.ContainsFunc(keptDirs, func(dir string) bool {
+		_, err := os.Stat(keptPath(dir, name))
+		return dir != linux.RunDir && err == nil
+	})
+}
+
 // forget removes old copies in other folders. One that cannot be removed is older from now
 // on.
 func forget(name string, dirs []string) {
