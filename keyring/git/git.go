@@ -172,6 +172,13 @@ func Ignored(ctx context.Context, dir string, folders ...string) ([]string, erro
 // Changed returns those of the files that differ from the last commit, as seen from the top
 // of the working tree.
 func Changed(ctx context.Context, dir string, paths ...string) ([]string, error) {
+	paths = slices.Clone(paths)
+	for i, path := range paths {
+		// Git compares names with that of the working tree, which has no link in it.
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			paths[i] = real
+		}
+	}
 	status := append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
 		"--ignore-submodules=all", "--"}, paths...)
 	c, err := withoutFilters(ctx, dir, command(ctx, dir, status...))
