@@ -61,6 +61,9 @@ func doInit(e *env) error {
 		}
 		return joinList(e, dir)
 	}
+	if err := repo.RequireNone(e.ctx, dir); err != nil {
+		return err
+	}
 	recipients, err := ownRecipients(e, dir, !e.cli.Bool("classic"))
 	if err != nil {
 		return err

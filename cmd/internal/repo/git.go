@@ -54,6 +54,26 @@ func errAway(top, name, what string) error {
 			ui.Quoted(top)))
 }
 
+// RequireNone refuses a folder in which git has a repository of wgkeys that is not in the
+// working tree, as after git clone --no-checkout: another one there would have another vault.
+func RequireNone(ctx context.Context, dir string) error {
+	dir, err := realPath(dir)
+	if err != nil {
+		return nil // reported by what is made there
+	}
+	top, err := git.Top(topOf(dir))
+	if err != nil || !git.Has(ctx, top, "HEAD", filepath.Join(dir, Marker)) {
+		return nil
+	}
+	in, err := filepath.Rel(top, dir)
+	if err != nil {
+		return nil
+	}
+	return fault.NewFile(NotCheckedOut, filepath.Join(dir, Marker), "git has a repository of wgkeys there already",
+		fmt.Sprintf("git -C %[1]s checkout HEAD -- %[2]s; of a sparse checkout: git -C %[1]s sparse-checkout disable",
+			ui.Quoted(top), ui.Quoted(in)))
+}
+
 // RequireTunnels refuses a working tree that lacks a tunnel file that git has: then it is
 // not known which hosts no tunnel names.
 func RequireTunnels(index IndexOf, r *Repo) error {
