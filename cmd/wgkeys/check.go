@@ -47,6 +47,9 @@ func doCheck(e *env) error {
 	if err := oneSearch(e); err != nil {
 		return err
 	}
+	if len(e.names()) > 0 {
+		return ui.Usage("no names for", "wgkeys check", "it looks at all hosts", "wgkeys check")
+	}
 	r, err := e.repo()
 	if err != nil {
 		return err
