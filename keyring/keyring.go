@@ -12,13 +12,17 @@
 package keyring
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -76,13 +80,22 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 	}
 	k, err := ParsePublicKey(files.Text(text))
 	if err != nil {
-		err, hint := files.Better(text, err), "git log -p -- "+words.ForShell(path)
+		err, hint := files.Better(text, besides(text, err)), "git log -p -- "+words.ForShell(path)
 		if err == files.ErrConflict {
 			hint = "wgkeys check"
 		}
 		return PublicKey{}, fault.WrapFile(err, "no valid public key in", path, hint)
 	}
 	return r.accept(host, tunnel, k)
+}
+
+// besides adds to err, of a text that is no public key, that it has something beside one.
+func besides(text []byte, err error) error {
+	key := bytes.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '"' || r >= utf8.RuneSelf })
+	if _, not := ParsePublicKey(key); not == nil {
+		return fmt.Errorf("%w; it has a blank, an empty line or a quotation mark beside the key", err)
+	}
+	return err
 }
 
 // accept returns k, which was read, unless it is refused.

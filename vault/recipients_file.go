@@ -17,6 +17,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
 )
 
@@ -86,6 +87,8 @@ func listed(path string, lines *bufio.Scanner) iter.Seq2[Recipient, string] {
 func (r *Recipient) parse(line string) error {
 	var err error
 	switch {
+	case isTwo(line):
+		return errTwo
 	case strings.HasPrefix(line, "age1pq1"):
 		err = r.parseHybrid(line)
 	case strings.HasPrefix(line, "age1tag1"), strings.HasPrefix(line, "age1tagpq1"):
@@ -168,6 +171,17 @@ func (r *Recipient) parseSSH(line string) (err error) {
 	r.age, err = agessh.ParseRecipient(r.Text)
 	return err
 }
+
+// aRecipient matches the beginning of one. A second one in a line was appended to a file whose
+// last line had no end: where that is an SSH key, it would be taken for the key's comment.
+var aRecipient = lazyregexp.New(`age1[0-9a-z]{50}|ssh-(ed25519|rsa) AAAA`)
+
+// isTwo reports whether a line that begins with a recipient has another one.
+func isTwo(line string) bool {
+	return (strings.HasPrefix(line, "age1") || strings.HasPrefix(line, "ssh-")) && aRecipient().MatchString(line[1:])
+}
+
+var errTwo = errors.New("two recipients in one line: the second belongs in a line of its own")
 
 // errOtherSSH is for the SSH keys that age -R skips with a warning: their owners could open
 // nothing.
