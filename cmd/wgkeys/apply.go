@@ -33,7 +33,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
 		Flags: []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag,
 			timeoutFlag},
-	}, func(e *env) error { return applyOrPlan(e, true) }
+	}, applyOrPlan
 }
 
 func applyCommand() (*cli.Command, func(*env) error) {
@@ -50,7 +50,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 			"the apply by itself, and no more batches are begun.",
 		Flags: []cli.Flag{allFlag, jobsFlag, batchFlag, stopAfterFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag,
 			dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
-	}, func(e *env) error { return applyOrPlan(e, e.cli.Bool("dry-run")) }
+	}, applyOrPlan
 }
 
 func downCommand() (*cli.Command, func(*env) error) {
@@ -66,7 +66,8 @@ func downCommand() (*cli.Command, func(*env) error) {
 }
 
 // applyOrPlan works here, or makes another host's wgkeys do so.
-func applyOrPlan(e *env, planOnly bool) error {
+func applyOrPlan(e *env) error {
+	planOnly := e.cli.Command.Name == "plan" || e.cli.Bool("dry-run")
 	file, err := fileOfView(e)
 	if err != nil {
 		return err

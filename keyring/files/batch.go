@@ -79,7 +79,7 @@ func (b *Batch) make(path string, mode fs.FileMode) (h handle, in owns, err erro
 	if filepath.Dir(dir) == b.name && !b.rights.shared() && mode&0o020 == 0 {
 		// A folder made here is ours alone: only one that existed can have other rights.
 		if b.top.mkdir(filepath.Base(dir), 0o755) == nil {
-			h, err = b.top.folder(filepath.Base(dir), false)
+			h, err = b.top.folder(filepath.Base(dir))
 			return h, ofProcess(), err
 		}
 	}

@@ -86,7 +86,7 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	}
 	temp := filepath.Join(dir, creating(filepath.Base(name)))
 	defer r.Remove(temp)
-	if err := write(r, temp, text, mode, true); err != nil {
+	if err := write(r, temp, text, mode); err != nil {
 		return translate(err)
 	}
 	// link(2) gives a name as rename(2) does, but replaces nothing.
@@ -104,7 +104,8 @@ func folderFor(file fs.FileMode) fs.FileMode { return 0o755 | file&0o020 }
 // files by their extension sees the same one.
 func creating(name string) string { return "." + rand.Text() + "." + name }
 
-func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) error {
+// write makes a file, which is on the disk when it returns.
+func write(r *os.Root, name string, text []byte, mode fs.FileMode) error {
 	f, err := r.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -113,9 +114,11 @@ func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) er
 	if err == nil {
 		_, err = f.Write(text)
 	}
-	err = cmp.Or(err, in.give(int(f.Fd()), mode))
-	if sync {
-		err = cmp.Or(err, f.Sync())
+	if err == nil {
+		err = in.give(int(f.Fd()), mode)
+	}
+	if err == nil {
+		err = f.Sync()
 	}
 	return cmp.Or(err, f.Close())
 }

@@ -31,13 +31,14 @@ func openIn(r *os.Root, name string) (handle, error) {
 	return handle{int(f.Fd()), f}, nil
 }
 
-// folder opens a folder in this one, to look up names in it and, if list is set, to list
-// it. A link to a folder is refused.
-func (h handle) folder(name string, list bool) (handle, error) {
-	how := asPath
-	if list {
-		how = unix.O_RDONLY
-	}
+// folder opens a folder in this one, only to look up names in it. A link to a folder is
+// refused.
+func (h handle) folder(name string) (handle, error) { return h.open(name, asPath) }
+
+// listable opens a folder in this one, also to list it. A link to a folder is refused.
+func (h handle) listable(name string) (handle, error) { return h.open(name, unix.O_RDONLY) }
+
+func (h handle) open(name string, how int) (handle, error) {
 	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, name, how|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})

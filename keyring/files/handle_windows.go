@@ -31,8 +31,11 @@ func openIn(r *os.Root, name string) (handle, error) {
 	return handle{in, f}, nil
 }
 
+// listable opens a folder in this one, also to list it.
+func (h handle) listable(name string) (handle, error) { return h.folder(name) }
+
 // folder opens a folder in this one. A link to a folder is refused.
-func (h handle) folder(name string, _ bool) (handle, error) {
+func (h handle) folder(name string) (handle, error) {
 	is, err := h.lstat(name)
 	if err != nil {
 		return handle{}, err

@@ -47,7 +47,7 @@ func (s *Swapper) Close() error { return errors.Join(s.top.close(), s.root.Close
 func (s *Swapper) folder(path string) (handle, error) {
 	dir := filepath.Dir(path)
 	if filepath.Dir(dir) == s.name {
-		if h, err := s.top.folder(filepath.Base(dir), false); err == nil {
+		if h, err := s.top.folder(filepath.Base(dir)); err == nil {
 			return h, nil
 		}
 	}

@@ -72,7 +72,7 @@ const (
 
 // folder reads the folder called name in another one, with its content.
 func (t *taker) folder(in handle, name, path string) *folder {
-	h, err := in.folder(name, true)
+	h, err := in.listable(name)
 	if err != nil {
 		return nil
 	}

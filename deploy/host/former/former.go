@@ -53,9 +53,9 @@ func (m *Manager) String() string { return m.Name + " (" + strings.Join(m.Files,
 // Runs reports whether a program runs all the time, and may remove what it has set up.
 func Runs(manager string) bool { return manager == networkd || manager == networkManager }
 
-// LetGo moves away what brought the interface up, which stays as it is. A program that
-// [Runs] was told before not to manage it. The record has what is needed to undo this, also
-// if there is an error.
+// LetGo moves away the files that brought the interface up; the interface stays as it is. A
+// program that [Runs] must have been configured before not to manage it. The record has what
+// is needed to undo this, even if there is an error.
 func (m *Manager) LetGo(ctx context.Context, r *Record) error {
 	r.Manager, r.Link = m.Name, m.Link
 	if err := r.Save(); err != nil {

@@ -1,6 +1,6 @@
-// Package participant is the role of a host in the rotation of a key: of its own, as the
-// switch, or of a peer's, as a watcher. Package rotate describes the roles; here they use
-// the kernel.
+// Package participant implements a host's role in a rotation on the kernel: the switch, if
+// the host's own key is rotated, or the watcher, if a peer's is. Package rotate describes
+// the roles.
 //
 // A role is run by two processes, "wgkeys-turn TUNNEL", which outlive the command that
 // starts them. The first one to get the lock runs it; the other one waits for the lock. If
