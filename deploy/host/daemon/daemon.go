@@ -37,6 +37,7 @@ func Main(processes ...Process) {
 		if os.Args[0] != p.Name || len(os.Args) != 1+p.Args {
 			continue
 		}
+		setComm(p.Name)
 		if err := p.Run(os.Args[1:]); err != nil {
 			fail(err)
 		}

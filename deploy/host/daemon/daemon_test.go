@@ -18,7 +18,11 @@ var staying = Process{Name: "stays", Args: 1, Run: func(args []string) error {
 	if err := Detach(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(args[0], "detached"), nil, 0o600); err != nil {
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(args[0], "detached"), comm, 0o600); err != nil {
 		return err
 	}
 	for ; ; time.Sleep(10 * time.Millisecond) {
@@ -34,6 +38,15 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	untilThere(t, filepath.Join(dir, "detached"))
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // until it is written
+		comm, err := os.ReadFile(filepath.Join(dir, "detached"))
+		if string(comm) == "stays\n" {
+			break
+		}
+		if err != nil || len(comm) > 0 || time.Now().After(end) {
+			t.Fatalf("its name is %q, %v", comm, err)
+		}
+	}
 }
 
 func untilThere(t *testing.T, path string) {
