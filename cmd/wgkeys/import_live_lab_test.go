@@ -123,7 +123,8 @@ func TestLabTakeOverResolvers(t *testing.T) {
 	records("wg-quick", "eth0.dhcp wg0")
 	text := u.Must(u.Basalt, record)
 
-	if r := u.Run(u.Basalt, "wgkeys apply"); !strings.Contains(r.Stderr, "wgkeys import --take-over -t wg0 takes it over") {
+	r := u.Run(u.Basalt, "wgkeys apply")
+	if !strings.Contains(r.Stderr, "wgkeys import --take-over -t wg0 takes it over") {
 		t.Errorf("apply beside wg-quick: exits %d, %s", r.Code, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys import --take-over")

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
 	"wgkeys/keyring/lazyregexp"
 )
 
@@ -54,7 +55,10 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 		if strings.HasSuffix(w, ")") {
 			text = number().ReplaceAllString(w, "")
 		}
-		if name = foreign.HostName(text); name != "" {
+		if name = foreign.HostName(text); keyring.CheckHost(text) == nil {
+			name = text
+		}
+		if name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
@@ -78,6 +82,9 @@ func nameAmong(p *foreign.Peer) int {
 		}
 	}
 	for i, c := range p.Comment {
+		if compound(c) && !slices.Contains(p.Beside, c) {
+			return i
+		}
 		if len(c) > 48 || len(strings.Fields(c)) > 4 {
 			continue
 		}
@@ -88,6 +95,12 @@ func nameAmong(p *foreign.Peer) int {
 		}
 	}
 	return -1
+}
+
+// compound reports whether a comment is the name of a host that nobody writes for a setting,
+// such as ip-172-31-5-9.
+func compound(c string) bool {
+	return strings.ContainsAny(c, "-0123456789") && keyring.CheckHost(c) == nil
 }
 
 // ends reports whether a comment only marks the end of a peer.
@@ -128,7 +141,7 @@ var dashed = strings.NewReplacer(".", "-", ":", "-")
 func ofAddress(p *foreign.Peer, n int) string {
 	for _, a := range p.AllowedIPs {
 		if a.IsSingleIP() {
-			return "peer-" + strings.Trim(dashed.Replace(a.Addr().String()), "-")
+			return foreign.HostName("peer-" + dashed.Replace(a.Addr().String()))
 		}
 	}
 	return "peer" + strconv.Itoa(n)
@@ -137,10 +150,14 @@ func ofAddress(p *foreign.Peer, n int) string {
 // digitsAlone reports whether s has no letters, such as "7" and "7-1".
 func digitsAlone(s string) bool { return strings.Trim(s, "0123456789-_ ") == "" }
 
+// maxNumbered leaves room for a number in the 63 bytes that the name of a host may have.
+const maxNumbered = 50
+
 // free returns name or, if a host has it, name with a number. The number goes on from the
 // last one given to the name, so that a thousand hosts of one name take linear time.
 func (m *maker) free(name string) string {
 	n := name
+	name = name[:min(len(name), maxNumbered)]
 	for m.byName[n] != nil {
 		m.numbers[name] = max(m.numbers[name], 1) + 1
 		n = name + "-" + strconv.Itoa(m.numbers[name])
