@@ -51,14 +51,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	}
 	description = p.Description
 	for _, w := range words {
-		text := w
-		if strings.HasSuffix(w, ")") {
-			text = number().ReplaceAllString(w, "")
-		}
-		if name = foreign.HostName(text); keyring.CheckHost(text) == nil {
-			name = text
-		}
-		if name != "" {
+		if name = hostName(w); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
@@ -72,6 +65,17 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 		name = ofAddress(p, n)
 	}
 	return m.free(name), description, comment
+}
+
+// hostName makes a name of w, which stays as it is if it is one.
+func hostName(w string) string {
+	if strings.HasSuffix(w, ")") {
+		w = number().ReplaceAllString(w, "")
+	}
+	if keyring.CheckHost(w) == nil {
+		return w
+	}
+	return foreign.HostName(w)
 }
 
 // nameAmong returns the index of the comment of p that most looks like a name, or -1.

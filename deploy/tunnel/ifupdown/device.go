@@ -31,7 +31,9 @@ func (c *config) devices() (list []*foreign.Device) {
 			b.d.Comment = append(b.d.Comment, s.comments...)
 			b.stanza(s)
 		}
-		b.settlePolicy()
+		if b.policy {
+			b.d.EndPolicy()
+		}
 		for _, in := range missing {
 			b.left(in.at, "source", "the files that it names may say more of this interface: give them too")
 		}
@@ -339,24 +341,4 @@ func (b *builder) mtu(s *stanza, o option) {
 		return
 	}
 	b.d.MTU = n
-}
-
-// settlePolicy removes the table, mark and sysctl of policy routing, which apply chooses by
-// itself.
-func (b *builder) settlePolicy() {
-	if !b.policy {
-		return
-	}
-	d := b.d
-	for i := range d.Routes {
-		if d.Routes[i].Table == policyTable {
-			d.Routes[i].Table = 0
-		}
-	}
-	if d.FwMark == policyTable {
-		d.FwMark = 0
-	}
-	if delete(d.Sysctls, markSysctl); len(d.Sysctls) == 0 {
-		d.Sysctls = nil
-	}
 }

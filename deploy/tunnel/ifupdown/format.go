@@ -21,7 +21,7 @@ import (
 // On the way down the stanza undoes what it did, and restores the old values of sysctls.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	conf := "/etc/wireguard/" + v.Tunnel + ".conf"
-	w := &writer{v: v, policy: policyRouted(v)}
+	w := &writer{v: v, policy: foreign.PolicyRouted(v)}
 	w.printf("# wgkeys: tunnel %s of host %s, as its tunnel file was when it was exported\n", v.Tunnel, v.Host)
 	if !v.NoBoot {
 		w.printf("auto %s\n", v.Tunnel)
@@ -113,7 +113,7 @@ func (w *writer) link(conf string, s foreign.Secrets) {
 		}
 	}
 	if len(w.policy) > 0 && v.FwMark == 0 {
-		w.option("pre-up", "wg set $IFACE fwmark %#x", w.mark())
+		w.option("pre-up", "wg set $IFACE fwmark %#x", foreign.PolicyMark(v))
 	}
 	if v.Description != "" { // ifupdown sets its own option before the interface exists
 		w.option("up", "ip link set $IFACE alias %s", words.ForShell(v.Description))

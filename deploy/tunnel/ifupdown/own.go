@@ -1,9 +1,10 @@
 package ifupdown
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
 )
 
 // saved is the file with the old values of sysctls while the tunnel is up, in the format
@@ -19,13 +20,6 @@ const (
 	keepAdvertisements = `for ra in /proc/sys/net/ipv6/conf/*/accept_ra; do ` +
 		`[ "$(cat "$ra")" != 1 ] || echo 2 >"$ra"; done`
 	putBack = "sysctl -q -e -p " + saved
-)
-
-// Routes that would catch the encrypted packets are in a table of their own, which packets
-// with the tunnel's mark do not use. wg-quick(8) does the same, with this number for both.
-const (
-	policyTable = 51820
-	markSysctl  = "net.ipv4.conf.all.src_valid_mark"
 )
 
 // The neighbour proxies are added on the interfaces that have an IPv6 default route when
@@ -56,7 +50,8 @@ func written(command string) (says ours, ok bool) {
 	if middle, ok := between(command, proxyOn, proxyAdd); ok && proxies(middle) != nil {
 		return ours{proxies: proxies(middle)}, true
 	}
-	return rule(command)
+	policy, ok := foreign.PolicyRule(command)
+	return ours{policy: policy}, ok
 }
 
 func between(s, begin, end string) (string, bool) {
@@ -75,25 +70,6 @@ func proxies(s string) (list []netip.Addr) {
 		list = append(list, a)
 	}
 	return list
-}
-
-// rule recognises the two rules of a policy-routed default route.
-func rule(command string) (says ours, ok bool) {
-	w := strings.Fields(command)
-	if len(w) < 4 || w[0] != "ip" || w[1] != "-4" && w[1] != "-6" || w[2] != "rule" {
-		return ours{}, false
-	}
-	rest := strings.Join(w[4:], " ")
-	var mark uint32
-	var table int
-	n, err := fmt.Sscanf(rest, "not fwmark %v table %d", &mark, &table)
-	switch {
-	case rest == "table main suppress_prefixlength 0":
-		return ours{}, true
-	case err == nil && n == 2 && table == policyTable && rest == fmt.Sprintf("not fwmark %#x table %d", mark, table):
-		return ours{policy: true}, true
-	}
-	return ours{}, false
 }
 
 // housekeeping reports whether Format wrote the command to save and restore sysctls, or to

@@ -10,29 +10,6 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// policyRouted returns the routes of v that would catch the encrypted packets. The address
-// of an endpoint that is a name is not known here, so a default route always counts then.
-func policyRouted(v *tunnel.View) map[netip.Prefix]bool {
-	routes := map[netip.Prefix]bool{}
-	for _, r := range v.Routes {
-		named := slices.ContainsFunc(v.Peers, func(p tunnel.Peer) bool {
-			_, err := netip.ParseAddrPort(p.Endpoint)
-			return p.Endpoint != "" && err != nil
-		})
-		if foreign.NeedsTable(v, r) || named && r.Prefix.Bits() == 0 && v.Table == 0 {
-			routes[r.Prefix] = true
-		}
-	}
-	return routes
-}
-
-func (w *writer) mark() uint32 {
-	if w.v.FwMark != 0 {
-		return w.v.FwMark
-	}
-	return policyTable
-}
-
 // connected reports whether p is an IPv4 prefix to which the kernel makes a route for an
 // address, so that another one cannot be added. Those of IPv6 have a metric of their own.
 func connected(v *tunnel.View, p netip.Prefix) bool {
@@ -59,7 +36,7 @@ func (w *writer) routes() {
 		}
 		switch {
 		case w.policy[r.Prefix]:
-			what += fmt.Sprintf(" table %d", policyTable)
+			what += fmt.Sprintf(" table %d", foreign.PolicyTable)
 		case v.Table != 0:
 			what += fmt.Sprintf(" table %d", v.Table)
 		}
@@ -68,21 +45,9 @@ func (w *writer) routes() {
 		}
 		w.both("ip "+what, "add", "del")
 	}
-	for _, f := range []string{"-4", "-6"} {
-		if w.policyFor(f) {
-			w.both("ip "+f+" rule %s "+fmt.Sprintf("not fwmark %#x table %d", w.mark(), policyTable), "add", "del")
-			w.both("ip "+f+" rule %s table main suppress_prefixlength 0", "add", "del")
-		}
+	for _, rule := range foreign.PolicyRules(v, w.policy) {
+		w.both(rule, "add", "del")
 	}
-}
-
-func (w *writer) policyFor(f string) bool {
-	for prefix := range w.policy {
-		if family(prefix) == f {
-			return true
-		}
-	}
-	return false
 }
 
 // both writes a command and the one that undoes it.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring/words"
 )
 
@@ -25,7 +26,7 @@ func (w *writer) hostSysctls() map[string]string {
 	}
 	for prefix := range w.policy {
 		if prefix.Addr().Is4() { // otherwise the reverse path filter ignores the mark
-			values[markSysctl] = "1"
+			values[foreign.MarkSysctl] = "1"
 		}
 	}
 	return values

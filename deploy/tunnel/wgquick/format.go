@@ -76,7 +76,11 @@ func (w *writer) device() {
 	}
 	w.given("ListenPort", v.ListenPort)
 	w.given("MTU", v.MTU)
-	w.given("FwMark", int(v.FwMark))
+	if !w.automatic() && len(foreign.PolicyRouted(v)) > 0 {
+		w.line("FwMark = %#x", foreign.PolicyMark(v))
+	} else {
+		w.given("FwMark", int(v.FwMark))
+	}
 	if dns := resolvers(v.DNS); len(dns) > 0 {
 		w.line("DNS = %s", strings.Join(dns, ", "))
 	}
@@ -204,7 +208,10 @@ func (w *writer) rule(is4 bool, table, rule string) {
 	w.line("PostDown = %s %s-D %s", program, table, rule)
 }
 
+// routes writes the routes as commands, because wg-quick makes others by itself. Then it
+// keeps no encrypted packets out of them either.
 func (w *writer) routes() {
+	policy := foreign.PolicyRouted(w.v)
 	for _, r := range w.v.Routes {
 		var b strings.Builder
 		fmt.Fprintf(&b, "PostUp = ip route add %s", r.Prefix)
@@ -212,13 +219,26 @@ func (w *writer) routes() {
 			fmt.Fprintf(&b, " via %s", r.Gateway)
 		}
 		b.WriteString(" dev %i")
-		if w.v.Table != 0 {
+		switch {
+		case policy[r.Prefix]:
+			fmt.Fprintf(&b, " table %d", foreign.PolicyTable)
+		case w.v.Table != 0:
 			fmt.Fprintf(&b, " table %d", w.v.Table)
 		}
 		if r.Metric != 0 {
 			fmt.Fprintf(&b, " metric %d", r.Metric)
 		}
 		w.line("%s", b.String())
+	}
+	for _, rule := range foreign.PolicyRules(w.v, policy) {
+		w.line("PostUp = "+rule, "add")
+		w.line("PostDown = "+rule, "del")
+	}
+	for prefix := range policy {
+		if prefix.Addr().Is4() { // otherwise the reverse path filter ignores the mark
+			w.line("PostUp = sysctl -w %s=1", foreign.MarkSysctl)
+			break
+		}
 	}
 }
 

@@ -284,8 +284,16 @@ func list(value string) (words []string) {
 func (p *parser) settle() {
 	d := p.d
 	d.Peers = merged(p.Reader, d.Peers)
+	policy := false
 	for _, h := range p.hooks {
+		if is, ok := foreign.PolicyRule(h.command); ok && p.off {
+			policy = policy || is
+			continue
+		}
 		d.Hook(h.at, h.key, h.command)
+	}
+	if policy {
+		d.EndPolicy()
 	}
 	if p.off {
 		for i := range d.Peers {

@@ -32,6 +32,10 @@ func views() map[string]*tunnel.View {
 	far := *all["none"]
 	far.Remotes = map[netip.Addr]netip.Prefix{far.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.9/32")}
 	all["far end"] = &far
+	ipv4 := *all["full"] // the host has no IPv6, and a route to all of IPv4 alone
+	ipv4.Addresses = slices.DeleteFunc(slices.Clone(ipv4.Addresses), func(a netip.Prefix) bool { return a.Addr().Is6() })
+	ipv4.Routes = slices.DeleteFunc(slices.Clone(ipv4.Routes), func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() })
+	all["default route of one family"] = &ipv4
 	return all
 }
 
@@ -46,6 +50,9 @@ func TestRoundTrip(t *testing.T) {
 			devices, err := Parse(files)
 			if err != nil || len(devices) != 1 {
 				t.Fatalf("%d devices, %v of\n%s", len(devices), err, files[0].Text)
+			}
+			if len(devices[0].Left) > 0 {
+				t.Errorf("left out: %v", devices[0].Left)
 			}
 			devices[0].SettleMasquerade()
 			said := devices[0].Masquerade
