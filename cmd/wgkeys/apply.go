@@ -110,12 +110,13 @@ func readText(file string) ([]byte, error) {
 	if file == "-" {
 		return tunnel.ReadText(os.Stdin)
 	}
-	text, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, fault.WrapFile(fault.Errno(err), "cannot read the view", file,
 			"wgkeys show --json HOST > "+ui.Quoted(file))
 	}
-	return text, nil
+	defer f.Close()
+	return tunnel.ReadText(f)
 }
 
 func doDown(e *env) error {

@@ -42,7 +42,10 @@ func DecodeView(r io.Reader) (*View, error) {
 
 // ReadText reads the text of a view for [ParseView].
 func ReadText(r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxView))
+	text, err := io.ReadAll(io.LimitReader(r, maxView+1))
+	if err == nil && len(text) > maxView {
+		err = fmt.Errorf("it is larger than %d MiB", maxView>>20)
+	}
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read the view", "", "")
 	}

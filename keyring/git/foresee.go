@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -165,13 +166,26 @@ func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error 
 		if err != nil || !info.Mode().IsRegular() || !isRun(info) {
 			continue
 		}
-		text, _ := os.ReadFile(real)
+		text, _ := ReadHook(real)
 		if why := notOwn(top, real, info); why != "" && !trusted(text) {
 			return cannot(top, "the hook "+real+" is not your own: "+why,
 				"look at it; to have it run: the same without --commit, and git -C "+words.ForShell(top)+" commit")
 		}
 	}
 	return nil
+}
+
+// maxHook is how much of a hook is read, in bytes: one may be a program of any size.
+const maxHook = 64 << 10
+
+// ReadHook reads the beginning of a hook.
+func ReadHook(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxHook))
 }
 
 func notOwn(top, hook string, info fs.FileInfo) string {

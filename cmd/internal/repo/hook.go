@@ -97,10 +97,11 @@ func writeHook(path string, text []byte) error {
 	return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o755, Inherit: true})
 }
 
-// readHook does not wait for the writer of a FIFO (fifo(7)), which is not ours.
+// readHook reads the beginning of a hook, which is all of one of ours. It does not wait for
+// the writer of a FIFO (fifo(7)), which is not ours.
 func readHook(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, err
 	}
-	return os.ReadFile(path)
+	return git.ReadHook(path)
 }
