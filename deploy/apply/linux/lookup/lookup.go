@@ -41,6 +41,7 @@ const lookupsAtOnce = 400
 // A lookup resolves endpoints that are names.
 type lookup struct {
 	outside outside
+	inside  netip.Addr    // the host's first resolver, if all are INSIDE
 	time    time.Duration // for all names together
 }
 
@@ -48,7 +49,7 @@ type lookup struct {
 // waits. The tunnel has to be up.
 func Patiently(ctx context.Context, s *apply.State, view *tunnel.View, entries journal.Entries,
 	names []string) map[string]apply.Endpoint {
-	l := newLookup(ctx, s, resolversOf(view, entries))
+	l := newLookup(ctx, s, view, resolversOf(view, entries))
 	l.time = followTime
 	return l.all(ctx, names)
 }
@@ -60,8 +61,9 @@ func Patiently(ctx context.Context, s *apply.State, view *tunnel.View, entries j
 // with the mark of the encrypted packets, so that the queries take the path of those.
 // Otherwise the uplinks' resolvers are the system's own; they are asked, all at once, only
 // when the system is slow.
-func newLookup(ctx context.Context, s *apply.State, own []netip.Addr) *lookup {
+func newLookup(ctx context.Context, s *apply.State, view *tunnel.View, own []netip.Addr) *lookup {
 	l := &lookup{outside: outside{servers: outsideResolvers(ctx, s, own), mark: s.Device.FwMark}, time: lookupTime}
+	l.inside = onlyInside(view, l.outside.servers)
 	if own == nil && s.Device.FwMark == 0 {
 		l.outside.after = slow
 	}
@@ -104,6 +106,10 @@ func (l *lookup) one(ctx context.Context, endpoint string) apply.Endpoint {
 		all.Err = cmp.Or(all.Err, e.Err)
 	}
 	if len(found) == 0 {
+		if l.inside.IsValid() && all.Err != nil {
+			all.Err = fmt.Errorf("%w; the only resolver, %s, is INSIDE and needs the tunnel itself: "+
+				"write the address as endpoint, or give this host a resolver OUTSIDE", all.Err, l.inside)
+		}
 		return all
 	}
 	return apply.Endpoint{Addr: found[0], More: found[1:]}

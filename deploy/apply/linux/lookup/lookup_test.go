@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"wgkeys/deploy/tunnel"
 )
@@ -59,5 +60,25 @@ func TestEndpointOf(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: %s, want %s", said, got, want)
 		}
+	}
+}
+
+// TestOnlyInside: where all resolvers are INSIDE, the tunnel needs itself.
+func TestOnlyInside(t *testing.T) {
+	view := &tunnel.View{Tunnel: "wg0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}}
+	for list, want := range map[string]string{"": "", "10.9.0.1": "10.9.0.1", "10.9.0.1 10.9.0.3": "10.9.0.1", "10.9.0.1 192.0.2.53": ""} {
+		var resolvers []netip.Addr
+		for word := range strings.FieldsSeq(list) {
+			resolvers = append(resolvers, netip.MustParseAddr(word))
+		}
+		got := onlyInside(view, resolvers)
+		if got.IsValid() != (want != "") || want != "" && got.String() != want {
+			t.Errorf("%q: %s, want %q", list, got, want)
+		}
+	}
+	l := &lookup{inside: netip.MustParseAddr("10.9.0.1"), time: time.Second}
+	e := l.one(t.Context(), "no-such-host.invalid:51820")
+	if e.Err == nil || !strings.Contains(e.Err.Error(), "the only resolver, 10.9.0.1, is INSIDE") {
+		t.Errorf("the error is %v", e.Err)
 	}
 }

@@ -46,7 +46,7 @@ func (r *Recent) Observe(ctx context.Context, view *tunnel.View, s *apply.State,
 	}
 	const fresh = 10 * time.Second
 	if now.Sub(r.lookedUp) > fresh || !containsAll(r.found, names) {
-		r.found, r.lookedUp = newLookup(ctx, s, resolversOf(view, entries)).all(ctx, names), time.Now()
+		r.found, r.lookedUp = newLookup(ctx, s, view, resolversOf(view, entries)).all(ctx, names), time.Now()
 	}
 	for _, name := range names {
 		s.Endpoints[name] = r.found[name]

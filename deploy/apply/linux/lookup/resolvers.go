@@ -51,6 +51,15 @@ func outsideResolvers(ctx context.Context, s *apply.State, own []netip.Addr) []n
 	return found[:min(most, len(found))]
 }
 
+// onlyInside returns the first of the resolvers if all are INSIDE, where a name that the
+// tunnel needs cannot be asked for before the tunnel is up.
+func onlyInside(view *tunnel.View, resolvers []netip.Addr) (first netip.Addr) {
+	if len(resolvers) == 0 || slices.ContainsFunc(resolvers, func(a netip.Addr) bool { return !apply.IsInside(view, a) }) {
+		return first
+	}
+	return resolvers[0]
+}
+
 // recordedResolvers reads the records that resolvconf(8) keeps by interface, other than the
 // tunnel's own. The directories are those of Debian's resolvconf, and of openresolv before
 // and since 3.13.
