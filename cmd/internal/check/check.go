@@ -51,6 +51,7 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	}
 	c.hintRename()
 	hintMeanwhile(c)
+	hintNextElsewhere(c)
 	if err := c.secrets(); err != nil || !o.History {
 		return unique(c.found), err
 	}

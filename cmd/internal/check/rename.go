@@ -3,7 +3,11 @@ package check
 import (
 	"slices"
 
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/vault"
 )
 
 // hintRename extends hints that would make another key, or remove one. If one host has no
@@ -121,4 +125,28 @@ func (c *checker) orphanedHosts() (hosts []string) {
 		}
 	}
 	return hosts
+}
+
+// hintNextElsewhere gives findings about a next key that is in the folder of another host
+// another hint, since hosts may use the key already: one side of a merge has renamed a host
+// of which the other has begun a rotation. That one can be finished under the old name alone.
+func hintNextElsewhere(c *checker) {
+	for _, h := range c.hosts {
+		if h.change.Next.IsZero() || h.change.Sealed {
+			continue
+		}
+		for _, other := range c.orphanedHosts() {
+			meta, err := c.repo.Vault.Meta(other, vault.KeyFile(keyring.Next(h.tunnel)))
+			if err != nil || meta.PublicKey != h.change.Next {
+				continue
+			}
+			hint := "git -C " + ui.Quoted(c.dir) + " merge --abort; on the branch that has begun the rotation: " +
+				repo.Commands(c.repo, h.tunnel).Run("rotate --commit", other) + "; then merge again"
+			for i := range c.found {
+				if f := &c.found[i]; f.Host == other || f.Host == h.host && (f.Check == "rotation" || f.Check == "merge") {
+					f.Hint = hint
+				}
+			}
+		}
+	}
 }
