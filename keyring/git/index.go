@@ -91,6 +91,7 @@ func (x *Index) Names() map[string]bool {
 type Conflict struct {
 	Path         string // below the top of the working tree
 	Ours, Theirs Side
+	Base         Side // what both sides have changed; without an ID if neither had it before
 }
 
 // A Side is a file on one side of a merge; without an ID if that side does not have it. In
@@ -117,7 +118,7 @@ func (x *Index) Unmerged(ctx context.Context, limit int) ([]*Conflict, error) {
 		side := &all[len(all)-1].Ours
 		switch e.stage {
 		case began:
-			continue
+			side = &all[len(all)-1].Base
 		case theirs:
 			side = &all[len(all)-1].Theirs
 		}

@@ -86,8 +86,12 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 		case replacedOnOne(c, u, all):
 			settled[u.Host] = true
 			f := Finding{Check: "merge", Host: u.Host, Hint: rekeyAndGoOn(u, op)}
-			c.add(f, u.FullPath, 0, "%s is not finished: one side has encrypted the key of host %q again, "+
-				"and the other has replaced it, as the keyring has it", op.Name, u.Host)
+			what, now := "the key", ", as the keyring has it"
+			if tunnel, peer := repo.OwnerOf(u.File); peer != "" {
+				what, now = "the preshared key with "+peer+" in "+tunnel, ""
+			}
+			c.add(f, u.FullPath, 0, "%s is not finished: one side has encrypted %s of host %q again, "+
+				"and the other has replaced it%s", op.Name, what, u.Host, now)
 		default:
 			c.merge(u, op)
 		}

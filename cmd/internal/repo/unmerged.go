@@ -75,8 +75,8 @@ func (u Unmerged) Alike() bool {
 	return ok && too && ours.PublicKey == theirs.PublicKey && ours.PSK == theirs.PSK
 }
 
-// SideToTake returns the side of a vault file that holds the key of the keyring, or any if
-// both hold the same key.
+// SideToTake returns the side of a vault file that holds the key of the keyring or, of a
+// preshared key, that has replaced it; any if both hold the same key.
 func (u Unmerged) SideToTake(r *Repo) (git.Side, error) {
 	ours, ok := u.Holds(u.Ours)
 	theirs, too := u.Holds(u.Theirs)
@@ -88,7 +88,7 @@ func (u Unmerged) SideToTake(r *Repo) (git.Side, error) {
 	}
 	tunnel, isKey := strings.CutSuffix(u.File, ".key")
 	if !isKey {
-		return git.Side{}, errors.New("each side has another preshared key")
+		return u.replaced(ours.PSK, theirs.PSK)
 	}
 	want, err := r.Ring.Get(u.Host, tunnel)
 	switch {
@@ -100,6 +100,18 @@ func (u Unmerged) SideToTake(r *Repo) (git.Side, error) {
 		return u.Theirs, nil
 	}
 	return git.Side{}, errors.New("neither side has the keyring's key")
+}
+
+// replaced returns the side that has replaced a preshared key, where the other has kept it.
+func (u Unmerged) replaced(ours, theirs string) (git.Side, error) {
+	base, ok := u.Holds(u.Base)
+	switch {
+	case ok && base.PSK == ours:
+		return u.Theirs, nil
+	case ok && base.PSK == theirs:
+		return u.Ours, nil
+	}
+	return git.Side{}, errors.New("each side has another preshared key")
 }
 
 // FilesOf counts private keys and files of preshared ones.
