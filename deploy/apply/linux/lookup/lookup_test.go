@@ -66,7 +66,9 @@ func TestEndpointOf(t *testing.T) {
 // TestOnlyInside: where all resolvers are INSIDE, the tunnel needs itself.
 func TestOnlyInside(t *testing.T) {
 	view := &tunnel.View{Tunnel: "wg0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}}
-	for list, want := range map[string]string{"": "", "10.9.0.1": "10.9.0.1", "10.9.0.1 10.9.0.3": "10.9.0.1", "10.9.0.1 192.0.2.53": ""} {
+	for list, want := range map[string]string{
+		"": "", "10.9.0.1": "10.9.0.1", "10.9.0.1 10.9.0.3": "10.9.0.1", "10.9.0.1 192.0.2.53": "",
+	} {
 		var resolvers []netip.Addr
 		for word := range strings.FieldsSeq(list) {
 			resolvers = append(resolvers, netip.MustParseAddr(word))
