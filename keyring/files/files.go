@@ -90,10 +90,28 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 		return translate(err)
 	}
 	// link(2) gives a name as rename(2) does, but replaces nothing.
-	if err := r.Link(temp, name); err != nil {
+	err = r.Link(temp, name)
+	if withoutLinks(err) {
+		err = claim(r, temp, name)
+	}
+	if err != nil {
 		return translate(err)
 	}
 	return translate(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
+}
+
+// claim is link(2) where the file system has none: of several processes one makes the empty
+// file that the other one then replaces.
+func claim(r *os.Root, temp, name string) error {
+	f, err := r.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if err = whileOpen(func() error { return r.Rename(temp, name) }); err != nil {
+		r.Remove(name)
+	}
+	return err
 }
 
 // folderFor returns the mode of a new file's folder: its group may make files in it if it

@@ -46,6 +46,9 @@ func syncIn(r *os.Root, dir string) error {
 // replaceFile renames a file over another one.
 func replaceFile(from, to string) error { return os.Rename(from, to) }
 
+// withoutLinks reports whether err says that the file system has no hard links.
+func withoutLinks(err error) bool { return err != nil && refused(err) }
+
 // whileOpen is for systems that do not replace or remove an open file.
 func whileOpen(do func() error) error { return do() }
 

@@ -152,3 +152,8 @@ func createTemp(dir, pattern string, mode fs.FileMode) (*os.File, error) {
 	}
 	return CreateSecret(filepath.Join(dir, strings.Replace(pattern, "*", rand.Text(), 1)))
 }
+
+// withoutLinks reports whether err says that the file system has no hard links, as FAT.
+func withoutLinks(err error) bool {
+	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED)
+}

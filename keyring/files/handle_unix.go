@@ -145,8 +145,26 @@ func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync 
 func (h handle) renameNew(from, to string) error {
 	err := retryEINTR(func() error { return renameNew(h.fd, from, to) })
 	if err == unix.EINVAL || err == unix.ENOSYS { // on NFS, for instance; link(2) is a rename that replaces nothing
-		err = retryEINTR(func() error { return unix.Linkat(h.fd, from, h.fd, to, 0) })
+		if err = retryEINTR(func() error { return unix.Linkat(h.fd, from, h.fd, to, 0) }); withoutLinks(err) {
+			return h.claim(from, to)
+		}
 		err = cmp.Or(err, h.remove(from))
+	}
+	return err
+}
+
+// claim is renameNew where the file system can do neither: of several processes one makes the
+// empty file that the other one then replaces.
+func (h handle) claim(from, to string) error {
+	fd, err := retryEINTRInt(func() (int, error) {
+		return unix.Openat(h.fd, to, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return err
+	}
+	unix.Close(fd)
+	if err = h.rename(from, to); err != nil {
+		h.remove(to)
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 package files
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -33,7 +34,36 @@ func ownsOf(dir *os.File) (o owns, err error) {
 
 // give gives a new file or folder of this process, open as fd, the owner of its folder, and
 // the mode; if the folder's group may write to the folder, it may write to the file, too.
+//
+// Where the file system keeps neither owners nor modes (vfat, exFAT, some shares of a network
+// or a virtual machine) a file is left as it is: everybody's whom the mount options admit.
 func (o owns) give(fd int, mode fs.FileMode) error {
+	err := o.tryGive(fd, mode)
+	if err != nil && withoutModes(fd, mode, err) {
+		return nil
+	}
+	return err
+}
+
+// withoutModes reports whether err is of a file system that keeps no modes: there a new file
+// has more rights than it was made with.
+func withoutModes(fd int, mode fs.FileMode, err error) bool {
+	born := uint32(0o600)
+	if mode.IsDir() {
+		born = uint32(mode.Perm())
+	}
+	var info unix.Stat_t
+	return refused(err) && unix.Fstat(fd, &info) == nil && uint32(info.Mode)&0o777&^born != 0
+}
+
+// refused reports whether err is that of a file system to which an operation is unknown:
+// Linux says EPERM of a mode and of link(2), others say so.
+func refused(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EOPNOTSUPP) ||
+		errors.Is(err, unix.ENOSYS)
+}
+
+func (o owns) tryGive(fd int, mode fs.FileMode) error {
 	if err := o.own(fd); err != nil {
 		return err
 	}
@@ -87,7 +117,11 @@ func (o owns) giveFolder(r *os.Root, name string, mode fs.FileMode) error {
 // giveSecret is give for a file that only its owner may read, from birth on.
 func (o owns) giveSecret(f *os.File) error {
 	o.mode &^= 0o020
-	return o.own(int(f.Fd()))
+	err := o.own(int(f.Fd()))
+	if err != nil && withoutModes(int(f.Fd()), 0o600, err) {
+		return nil
+	}
+	return err
 }
 
 // shared reports whether a folder's rights need more than what the kernel does by itself.

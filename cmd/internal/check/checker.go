@@ -189,17 +189,41 @@ func (c *checker) modes() {
 				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
 	}
-	open := func(at files.Place, mode fs.FileMode) {
-		if files.HasModes && mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
-			path := at.Path()
-			c.add(Finding{Check: "mode", Hint: "chmod o-w " + ui.Quoted(path)}, path, 0,
-				"everybody may write %q: its mode is %04o",
-				c.relative(path), mode.Perm())
+	c.openFiles()
+}
+
+// openFiles finds what everybody may write. Where that is all of the repository, and there is one
+// mode, it is said once: so it is on a file system without modes, as of a USB stick.
+func (c *checker) openFiles() {
+	if !files.HasModes {
+		return
+	}
+	type place struct {
+		path string
+		mode fs.FileMode
+	}
+	var open []place
+	all, same := 0, true
+	look := func(at files.Place, mode fs.FileMode) {
+		if all++; mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+			open = append(open, place{at.Path(), mode.Perm()})
+			same = same && mode.Perm() == open[0].mode
 		}
 	}
 	marker := files.Place{Folder: c.dir, Name: repo.Marker}
 	if info, err := os.Lstat(marker.Path()); err == nil && info.Mode()&fs.ModeSymlink == 0 {
-		open(marker, info.Mode())
+		look(marker, info.Mode())
 	}
-	c.repo.Snapshot.Walk(open)
+	c.repo.Snapshot.Walk(look)
+	if same && len(open) == all && all > 1 {
+		hint := fmt.Sprintf("chmod -R o-w %s; where that is refused, as on vfat and exFAT: mount it with umask=022",
+			ui.Quoted(c.dir))
+		c.add(Finding{Check: "mode", Hint: hint}, "", 0, "everybody may write all of %q: the modes are %04o", c.dir,
+			open[0].mode)
+		return
+	}
+	for _, p := range open {
+		c.add(Finding{Check: "mode", Hint: "chmod o-w " + ui.Quoted(p.path)}, p.path, 0,
+			"everybody may write %q: its mode is %04o", c.relative(p.path), p.mode)
+	}
 }
