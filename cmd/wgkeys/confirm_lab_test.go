@@ -149,8 +149,29 @@ func TestLabConfirm(t *testing.T) {
 		return strings.Contains(u.Must(u.Shale, "wg show wg0 persistent-keepalive"), "off")
 	})
 	u.Same(u.Shale, kept, "after the change was undone")
+	confirmTooLate(u)
 	u.Must(u.Shale, "wgkeys down")
 	u.Same(u.Shale, before, "after down")
+}
+
+// confirmTooLate has a confirm after the apply was undone fail, which nothing else would tell
+// who typed it, and succeed once there was another apply.
+func confirmTooLate(u *labtest.Users) {
+	u.Helper()
+	u.Until("the undone apply to be noted", func() bool {
+		return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0
+	})
+	for range 2 {
+		r := u.Run(u.Shale, "wgkeys confirm")
+		if want := `too late to confirm the apply on tunnel "wg0": it was undone`; r.Code != ui.ExitFailed ||
+			!strings.Contains(r.Stderr, want) || !strings.Contains(r.Stderr, "hint: wgkeys apply") {
+			u.Errorf("confirm of an apply that was undone: exit %d\n%s", r.Code, r.Stderr)
+		}
+	}
+	u.Must(u.Shale, "wgkeys apply")
+	if r := u.Run(u.Shale, "wgkeys confirm"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing waits") {
+		u.Errorf("confirm after another apply: exit %d\n%s", r.Code, r.Stderr)
+	}
 }
 
 // applyWaits has an apply that waits to be confirmed for as long as it takes to see, on this

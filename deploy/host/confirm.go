@@ -52,12 +52,12 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 }
 
 // confirmNone is for a tunnel on which no apply waits: the one with the token must have
-// been confirmed before.
+// been confirmed before, and without a token the last one must not have been undone.
 func confirmNone(name, token string) error {
 	switch {
-	case token == "":
+	case token == "" && !session.LastReverted(name):
 		return nil
-	case session.Reverted(name, token):
+	case token == "", session.Reverted(name, token):
 		return fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
 	case !session.Confirmed(name, token):
 		return fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished",

@@ -143,6 +143,9 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 
 // Take takes the steps of this session's last plan.
 func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
+	if err := forgetReverted(plan.Tunnel); err != nil {
+		return err
+	}
 	fresh := s.FreshNeeds(plan, s.mine.Entries)
 	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
 		return err
