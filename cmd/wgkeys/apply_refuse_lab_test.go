@@ -47,6 +47,15 @@ hint: run the same command as root, with sudo before it, and by its full path if
 	{name: "no rights to plan", command: nobody + "plan", says: `
 error: cannot read key file "/etc/wireguard/wg0.key": permission denied
 hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
+	{name: "no rights to push", command: nobody + "push --host shale shale", says: `
+error: cannot become root on host "shale": user "nobody" is not root there, and a password is required (exit status 1)
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
+	{name: "no rights to install", command: nobody + "install --host shale shale", says: `
+error: cannot become root on host "shale": user "nobody" is not root there, and a password is required (exit status 1)
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
+	{name: "no rights to look", command: nobody + "status --host shale shale", says: `
+error: cannot become root on host "shale": the user is not root there, and sudo says: a password is required
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it; if root lacks your ssh keys, on shale: visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL`},
 	{name: "an interface of somebody else's", set: "ip link add wg0 type veth peer name wg0p", unset: "ip link del wg0", says: `
 error: will not touch the interface "wg0": it is there already and wgkeys did not make it
 hint: bring it down the way it was brought up (wg-quick down wg0, or ip link del wg0), then run wgkeys apply again`},

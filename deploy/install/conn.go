@@ -52,6 +52,7 @@ const (
 // A conn is the controller's end of one conversation.
 type conn struct {
 	host     string
+	local    bool // it is this machine
 	o        Options
 	session  *ssh.Session
 	in       *bufio.Reader
@@ -73,6 +74,7 @@ type conn struct {
 func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
+	_, c.local = r.(ssh.Local)
 	c.patience, c.hurry = s.Patience(patience), s.Patience(cmp.Or(ssh.LimitOf(r), patience))
 	return c
 }

@@ -57,9 +57,12 @@ func (c *conn) unheard(err error) error {
 }
 
 func (c *conn) noRoot(why string) error {
+	hint := "on " + c.host + ": visudo -f /etc/sudoers.d/wgkeys, and add: " + c.user + " ALL=(root) NOPASSWD: ALL"
+	if c.local {
+		hint = fault.AsRoot
+	}
 	return fault.NewHost("cannot become root on host", c.host,
-		fmt.Sprintf("user %q is not root there, and %s", c.user, why),
-		"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+" ALL=(root) NOPASSWD: ALL")
+		fmt.Sprintf("user %q is not root there, and %s", c.user, why), hint)
 }
 
 // lacking is the error for a command that the host does not have.

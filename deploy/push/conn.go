@@ -22,6 +22,7 @@ const patience = 90 * time.Second
 type conn struct {
 	host     string
 	dest     string // what ssh connects to; "": no ssh is between
+	local    bool   // it is this machine
 	session  *ssh.Session
 	in       *bufio.Reader
 	patience ssh.Patience
@@ -45,6 +46,7 @@ func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 	if over, ok := r.(*ssh.Client); ok {
 		c.dest = cmp.Or(over.Dest, host)
 	}
+	_, c.local = r.(ssh.Local)
 	c.patience, c.hurry = s.Patience(patience), s.Patience(cmp.Or(ssh.LimitOf(r), patience))
 	return c
 }

@@ -82,6 +82,9 @@ func (c *conn) lost(err error) error {
 func (c *conn) unheard(err error) error {
 	switch {
 	case c.user != "":
+		if c.local {
+			return fault.NewHost("cannot become root on host", c.host, c.sudoWhy(err), fault.AsRoot)
+		}
 		return fault.NewHost("cannot become root on host", c.host, c.sudoWhy(err),
 			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+
 				" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+

@@ -120,7 +120,7 @@ func (c *Client) explain(ctx context.Context, a *attempt) error {
 	case a.code == ownFault:
 		return c.unreachable(a.said)
 	case a.code != 0:
-		return failed(c.Host, a.code, a.said)
+		return failed(c.Host, &ExitError{Code: a.code, Stderr: a.said.String()})
 	}
 	return nil
 }

@@ -31,13 +31,13 @@ func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout 
 	case err != nil:
 		return fault.WrapHost(err, "cannot run a command on host", here, "")
 	case code != 0:
-		return failed(here, code, said)
+		return failed(here, &ExitError{Code: code, Stderr: said.String(), Local: true})
 	}
 	return nil
 }
 
-func failed(host string, code int, said *hearing) error {
-	return fault.WrapHost(&ExitError{code, said.String()}, "the command failed on host", host, "")
+func failed(host string, exit *ExitError) error {
+	return fault.WrapHost(exit, "the command failed on host", host, "")
 }
 
 // stragglers is how long a process that outlives the command, such as the master of a shared

@@ -25,6 +25,7 @@ type Runner interface {
 type ExitError struct {
 	Code   int    // the exit status; -1 if a signal ended the command
 	Stderr string // the end of its standard error, as one printable line
+	Local  bool   // it ran on this machine, and not over ssh
 }
 
 func (e *ExitError) Error() string {

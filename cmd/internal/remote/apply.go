@@ -199,8 +199,11 @@ func noRoot(host string, exit *ssh.ExitError) error {
 	if !refused {
 		return nil
 	}
-	return fault.NewHost("cannot become root on host", host, "the user is not root there, and sudo says: "+why,
-		"on "+host+": visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL")
+	hint := "on " + host + ": visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL"
+	if exit.Local {
+		hint = fault.AsRoot + "; if root lacks your ssh keys, " + hint
+	}
+	return fault.NewHost("cannot become root on host", host, "the user is not root there, and sudo says: "+why, hint)
 }
 
 // command runs wgkeys on a host with some arguments, and with the same verbosity as this
