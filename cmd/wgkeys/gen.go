@@ -22,7 +22,7 @@ func genCommand() (*cli.Command, func(*env) error) {
 			"wgkeys gen --all                      # what the tunnel file names\n" +
 			"wgkeys gen --sealed slate             # only slate can read its key",
 		Usage:     "make key pairs for hosts that have none",
-		ArgsUsage: "HOST...",
+		ArgsUsage: "HOST...|--all",
 		Description: "The private key goes into vault/HOST/, encrypted, the public one into\n" +
 			"keyring/HOST/. Preshared keys that the tunnel file asks for are made too. A key\n" +
 			"that exists is never overwritten. HOST may also be a pattern or a tag of the tunnel\n" +

@@ -257,6 +257,28 @@ func flagError(err error, flags []cli.Flag) error {
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return errors.New("the flag " + dashed(name) + " needs a value")
 	}
+	return valueError(text, flags, err)
+}
+
+// valueError says what a flag takes that has a value of another type; any other error is
+// returned as it is.
+func valueError(text string, flags []cli.Flag, err error) error {
+	value, rest, _ := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
+	name, _, found := strings.Cut(rest, ": ")
+	if !found {
+		return err
+	}
+	for _, f := range flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.DurationFlag:
+			return errors.New("the flag " + dashed(name) + " takes a time with its unit, as 30s or 5m, not " + value)
+		case *cli.IntFlag:
+			return errors.New("the flag " + dashed(name) + " takes a number, not " + value)
+		}
+	}
 	return err
 }
 

@@ -80,7 +80,7 @@ func doInit(e *env) error {
 			return err
 		}
 	}
-	e.ui.Say("next: wgkeys gen HOST..., then write tunnels/wg0.toml")
+	e.ui.Say("next: write tunnels/wg0.toml, as wgkeys help start does, then wgkeys gen HOST...")
 	return nil
 }
 

@@ -68,7 +68,7 @@ func rotationStatus(t *testing.T, u *labtest.Users) {
 	u.Must(u.Shale, "ip link set wg0 mtu 1300")
 	r := u.Run(u.Basalt, "wgkeys status shale")
 	if r.Code != ui.ExitFindings ||
-		!strings.Contains(r.Stdout, "! 1 of its settings differ from the tunnel file: wgkeys plan shale") {
+		!strings.Contains(r.Stdout, "! 1 of its settings differs from the tunnel file: wgkeys plan shale") {
 		t.Errorf("drift: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Shale, "wgkeys down --host shale")

@@ -83,7 +83,7 @@ func TestLabStatusForms(t *testing.T) {
 	l.Must(l.Shale, "ip link set wg0 mtu 1300")
 	r := l.exits(ui.ExitFindings, "wgkeys status")
 	if lines := strings.Split(r.Stdout, "\n"); len(lines) != 5 || !strings.HasPrefix(lines[1], "shale ") ||
-		lines[2] != "  ! 1 of its settings differ from the tunnel file: wgkeys plan shale" ||
+		lines[2] != "  ! 1 of its settings differs from the tunnel file: wgkeys plan shale" ||
 		!strings.HasPrefix(lines[3], "basalt ") {
 		t.Errorf("the one with a problem is not first:\n%s", r.Stdout)
 	}

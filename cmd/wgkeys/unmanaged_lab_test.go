@@ -119,7 +119,7 @@ func TestLabUnmanaged(t *testing.T) {
 	r := l.exits(ui.ExitDone, "wgkeys rotate -y")
 	hub, other := publicKeyOf(l.Users, "basalt"), publicKeyOf(l.Users, "shale")
 	for host, key := range map[string]string{"basalt": hub, "shale": other} {
-		want := host + " wg0: to be given by hand, or with wgkeys export HOST: its new public key, " + key + ", to flint;"
+		want := host + " wg0: to be given by hand, or with wgkeys export flint: its new public key, " + key + ", to flint, which"
 		if !strings.Contains(r.Stderr, want) || strings.Index(r.Stderr, want) < strings.LastIndex(r.Stderr,
 			"answered with the next key") {
 			t.Errorf("rotate does not say at the end %q:\n%s", want, r.Stderr)
@@ -166,7 +166,7 @@ func TestLabUnmanagedKeys(t *testing.T) {
 		"hint: rm keyring/flint/wg0.pub vault/flint/wg0.key.age, then wgkeys gen flint, "+
 			"and wgkeys apply on its peers, and wgkeys export --secret flint")
 	l.Must(l.hub, "rm keyring/flint/wg0.pub vault/flint/wg0.key.age")
-	l.exits(ui.ExitDone, "wgkeys gen flint", "nobody logs in to flint: wgkeys export --secret flint")
+	l.exits(ui.ExitDone, "wgkeys gen flint", "nobody logs in to flint: wgkeys qr flint")
 	l.Must(l.hub, "wgkeys apply -q && wgkeys apply -q shale")
 	phone := publicKeyOf(l.Users, "flint")
 	if phone == old {
@@ -196,7 +196,7 @@ func TestLabUnmanagedKeys(t *testing.T) {
 	l.exits(ui.ExitDone, "wgkeys check")
 	l.exits(ui.ExitDone, "wgkeys gen flint basalt", "flint has a key in wg0 already: "+phone)
 	l.exits(ui.ExitFailed, "wgkeys rotate -y flint", "hint: write the new public key of flint into keyring/flint/wg0.pub")
-	l.exits(ui.ExitDone, "wgkeys rotate -y basalt", "to flint;")
+	l.exits(ui.ExitDone, "wgkeys rotate -y basalt", "to flint, which")
 	l.exits(ui.ExitDone, "test ! -e vault/flint/wg0.key.age && wgkeys status -v", "flint")
 }
 

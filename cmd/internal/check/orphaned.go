@@ -143,11 +143,11 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 	return nil
 }
 
-// noTunnelFile is the hint if all tunnel files are missing: usually a checkout of some
-// folders only, or an accident. Removing all keys would be wrong then.
+// noTunnelFile is the hint if all tunnel files are missing: none is written yet, or a checkout
+// has some folders only, or an accident. Removing all keys would be wrong then.
 func noTunnelFile(dir string) string {
-	return "there is no tunnel file at all: git -C " + ui.Quoted(dir) + " checkout HEAD -- " + tunnel.Dir +
-		" has those of the last commit back"
+	return "there is no tunnel file at all: write " + tunnel.Dir + "/wg0.toml, or if it was committed: git -C " +
+		ui.Quoted(dir) + " checkout HEAD -- " + tunnel.Dir
 }
 
 // unasked checks a preshared key that no tunnel file asks for any more. It may still be in

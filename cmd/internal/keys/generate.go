@@ -188,8 +188,8 @@ func (g *generator) key(ctx context.Context, host string) error {
 	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
 	g.tell("%s %s %s", host, g.tunnel, public)
 	if g.unmanaged(host) {
-		g.maker.Report.Say("nobody logs in to %s: wgkeys export --secret %[1]s writes what is to be brought there by hand",
-			host)
+		g.maker.Report.Say("nobody logs in to %s: wgkeys qr %[1]s shows what is to be brought there by hand, and "+
+			"wgkeys export --secret %[1]s writes it", host)
 	}
 	return nil
 }

@@ -143,8 +143,8 @@ func (m *Move) arguments() string {
 
 // Question asks for consent and says how much will change.
 func (m *Move) Question() string {
-	return fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.Old, m.New, len(m.moves),
-		len(m.public), len(m.texts))
+	return fmt.Sprintf("call %s %s, in %s, %s and %s?", m.Old, m.New, ui.Plural(len(m.moves), "vault file"),
+		ui.Plural(len(m.public), "public key"), ui.Plural(len(m.texts), "tunnel file"))
 }
 
 // Lines describe what was done, or what would be done.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/cmd/internal/repo"
@@ -28,10 +29,28 @@ func (m *Move) plan() error {
 		return err
 	}
 	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
-		return ui.Usage("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault",
-			"wgkeys check")
+		why := "neither a tunnel file nor keyring nor vault"
+		if near := ui.DidYouMean(m.Old, m.known(), strconv.Quote); near != "" {
+			why += ": " + near
+		}
+		return ui.Usage("nothing in the repository is named", m.Old, why, "wgkeys check")
 	}
 	return nil
+}
+
+// known returns the names of what could be renamed.
+func (m *Move) known() []string {
+	tunnels, _ := tunnel.List(m.maker.Repo.Tunnels())
+	if m.isTunnel {
+		return tunnels
+	}
+	var hosts []string
+	for _, name := range tunnels {
+		if t, err := repo.Parse(m.maker.Repo, name); err == nil {
+			hosts = append(hosts, t.Hosts()...)
+		}
+	}
+	return hosts
 }
 
 func (m *Move) planTexts() error {

@@ -74,7 +74,7 @@ func (q *Rotations) Announce() {
 		}
 		text := "gets a new key; " + peers + " will follow"
 		if len(x.unmanaged) > 0 {
-			text += ", and has to be given by hand to " + strings.Join(x.unmanaged, ", ")
+			text += "; its public key is to be given by hand to " + strings.Join(x.unmanaged, ", ")
 		}
 		q.o.Event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 	}
@@ -437,8 +437,8 @@ func (q *Rotations) tellByHand() {
 		if x.settled.IsZero() || len(x.unmanaged) == 0 {
 			continue
 		}
-		text := "to be given by hand, or with wgkeys export HOST: its new public key, " + x.settled.String() +
-			", to " + strings.Join(x.unmanaged, ", ") + "; until then they cannot reach it"
+		text := "to be given by hand, or with " + repo.ExportTo(x.unmanaged) + ": its new public key, " +
+			x.settled.String() + ", to " + strings.Join(x.unmanaged, ", ") + ", which cannot reach it until then"
 		if x.o.Now {
 			text += ", and whoever stole the old key can pass for it there"
 		}

@@ -147,7 +147,11 @@ func (s *HostStatus) judge(ctx context.Context) {
 	s.judgeFile(ctx)
 	s.judgeLive(ctx)
 	if s.Drifts() {
-		s.find(fmt.Sprintf("%d of its settings differ from the tunnel file", *s.Drift), "plan")
+		differ := "differ"
+		if *s.Drift == 1 {
+			differ = "differs"
+		}
+		s.find(fmt.Sprintf("%d of its settings %s from the tunnel file", *s.Drift, differ), "plan")
 	}
 	if s.Due {
 		s.find("its key is due", "rotate")

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 )
@@ -50,15 +51,23 @@ func (s *HostStatus) noteOldKeys(ctx context.Context, now time.Time) {
 			never = append(never, p)
 		}
 	}
-	const give = "; give it the new public key, by hand or with wgkeys export HOST"
 	if before != nil {
 		s.Notes = append(s.Notes, "not seen since the key of "+s.Host+" was replaced, "+ui.InWords(inUse)+" ago: "+
-			describe(before)+give)
+			describe(before)+giveTo(before))
 	}
 	if never != nil {
 		s.Notes = append(s.Notes, "not seen since the tunnel came up, and may have the key that "+s.Host+" had before: "+
-			describe(never)+give)
+			describe(never)+giveTo(never))
 	}
+}
+
+// giveTo says how peers get the new public key.
+func giveTo(peers []*tunnel.Peer) string {
+	names := make([]string, len(peers))
+	for i, p := range peers {
+		names[i] = p.Name
+	}
+	return "; give it the new public key, by hand or with " + repo.ExportTo(names)
 }
 
 // describe names peers, with their descriptions in the tunnel file.

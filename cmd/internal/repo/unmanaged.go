@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -19,6 +20,15 @@ func NewKeyByHand(r *Repo, host, tunnel string) string {
 	}
 	return fmt.Sprintf("rm %s %s, then %s, and wgkeys apply on its peers, and wgkeys export --secret %s",
 		public, r.Rel(r.Vault.Path(host, file)), Commands(r, tunnel).Run("gen", host), host)
+}
+
+// ExportTo returns the command that writes the tunnel for unmanaged hosts: of several, each
+// has its own.
+func ExportTo(hosts []string) string {
+	if len(hosts) == 1 {
+		return "wgkeys export " + words.ForShell(hosts[0])
+	}
+	return "wgkeys export HOST"
 }
 
 // Unmanaged returns a function that reports whether a host of a tunnel, both by name, is
