@@ -17,6 +17,7 @@ import (
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	laboratory "wgkeys/deploy/lab/labtest"
+	"wgkeys/deploy/ssh/ptytest"
 )
 
 // A terminal is what a person sits at: a pseudo-terminal, with one command in the
@@ -36,7 +37,7 @@ type terminal struct {
 func onTerminal(t *testing.T, name string, args ...string) *terminal {
 	t.Helper()
 	x := &terminal{t: t, cmd: exec.Command(name, args...), ended: make(chan struct{})}
-	x.open()
+	x.master, x.slave = ptytest.Open(t)
 	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = x.slave, x.slave, x.slave
 	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := x.cmd.Start(); err != nil {
@@ -67,28 +68,6 @@ func onTerminal(t *testing.T, name string, args ...string) *terminal {
 }
 
 // open makes the terminal (pts(4)).
-func (x *terminal) open() {
-	x.t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	x.master = master
-	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err == nil {
-		x.slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	}
-	if err == nil { // a bar has to have a width
-		err = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100})
-	}
-	if err != nil {
-		x.t.Fatal(err)
-	}
-}
-
 func (x *terminal) shown() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -2,7 +2,6 @@ package install
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -57,8 +56,7 @@ type conn struct {
 	session  *ssh.Session
 	in       *bufio.Reader
 	patience ssh.Patience
-	hurry    ssh.Patience // up to the greeting
-	heard    bool         // the host has said something
+	greeting *ssh.Greeting
 
 	user    string // the login on the host, if not root
 	greeted bool
@@ -75,25 +73,22 @@ func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
 	_, c.local = r.(ssh.Local)
-	c.patience, c.hurry = s.Patience(patience), s.Patience(cmp.Or(ssh.LimitOf(r), patience))
+	c.patience, c.greeting = s.Patience(patience), s.Greeting(c.in, r, patience)
 	return c
 }
 
-// line returns the host's next line. Until the host's first word, people may be typing
-// passphrases; from then on ssh sets no limit, also where the word was the login shell's own
-// and nothing follows.
+// line returns the host's next line.
 func (c *conn) line() (string, error) {
-	if !c.heard {
-		if _, err := c.in.Peek(1); err != nil {
+	end := c.patience.End
+	if c.greeted {
+		c.patience.Begin()
+	} else {
+		var err error
+		if end, err = c.greeting.Await(); err != nil {
 			return "", err
 		}
-		c.heard = true
 	}
-	limit := c.patience
-	if !c.greeted {
-		limit = c.hurry
-	}
-	defer limit.Begin()()
+	defer end()
 	line, err := c.in.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):

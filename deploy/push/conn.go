@@ -26,8 +26,7 @@ type conn struct {
 	session  *ssh.Session
 	in       *bufio.Reader
 	patience ssh.Patience
-	hurry    ssh.Patience // up to the greeting
-	heard    bool         // the host has said something
+	greeting *ssh.Greeting
 
 	asked   chan struct{} // closed when all questions were sent
 	user    string        // who the host let in, if not root
@@ -47,25 +46,22 @@ func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 		c.dest = cmp.Or(over.Dest, host)
 	}
 	_, c.local = r.(ssh.Local)
-	c.patience, c.hurry = s.Patience(patience), s.Patience(cmp.Or(ssh.LimitOf(r), patience))
+	c.patience, c.greeting = s.Patience(patience), s.Greeting(c.in, r, patience)
 	return c
 }
 
-// line returns the host's next line. Before its first word the user may be typing
-// passphrases, so there is no time limit; from then on ssh sets none, also where the word was
-// the login shell's own and nothing follows.
+// line returns the host's next line.
 func (c *conn) line() (string, error) {
-	if !c.heard {
-		if _, err := c.in.Peek(1); err != nil {
+	end := c.patience.End
+	if c.greeted {
+		c.patience.Begin()
+	} else {
+		var err error
+		if end, err = c.greeting.Await(); err != nil {
 			return "", err
 		}
-		c.heard = true
 	}
-	limit := c.patience
-	if !c.greeted {
-		limit = c.hurry
-	}
-	defer limit.Begin()()
+	defer end()
 	b, err := readLine(c.in)
 	return string(b), err
 }

@@ -195,8 +195,8 @@ func processorTime(pid int) (sum time.Duration) {
 	return sum
 }
 
-// LimitOf is the limit of a Runner of this package; 0: none.
-func LimitOf(r Runner) time.Duration {
+// limitOf is the limit of a Runner of this package; 0: none.
+func limitOf(r Runner) time.Duration {
 	switch r := r.(type) {
 	case *Client:
 		return r.Limit

@@ -1,6 +1,8 @@
 package ssh
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -82,6 +84,32 @@ func (p Patience) Begin() (end func()) {
 
 // End stops the time.
 func (p Patience) End() { p.timer.Stop() }
+
+// A Greeting limits the time until a host greets. Before its first word the user may be typing
+// passphrases, so there is no limit; from then on ssh sets none, also if the word was the login
+// shell's own and nothing follows.
+type Greeting struct {
+	in    *bufio.Reader
+	limit Patience
+	heard bool
+}
+
+// Greeting returns the limit for each line of in up to the greeting: that of r or, if r has
+// none, the one given.
+func (s *Session) Greeting(in *bufio.Reader, r Runner, limit time.Duration) *Greeting {
+	return &Greeting{in: in, limit: s.Patience(cmp.Or(limitOf(r), limit))}
+}
+
+// Await waits for the first word, and starts the time for a line until end is called.
+func (g *Greeting) Await() (end func(), err error) {
+	if !g.heard {
+		if _, err := g.in.Peek(1); err != nil {
+			return nil, err
+		}
+		g.heard = true
+	}
+	return g.limit.Begin(), nil
+}
 
 // Broken reports whether err means that the connection has ended, and not that the host sent
 // something wrong.

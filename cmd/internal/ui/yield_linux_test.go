@@ -1,21 +1,19 @@
 package ui
 
 import (
-	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"wgkeys/deploy/ssh/ptytest"
 )
 
 // TestYield: while another program has the terminal nothing is drawn and no message printed, and
 // both come after.
 func TestYield(t *testing.T) {
 	t.Setenv("TERM", "xterm")
-	master, slave := openPty(t)
+	master, slave := ptytest.Open(t)
 	u := &UI{Stderr: slave}
 	l := u.Live(2)
 	defer l.End()
@@ -42,7 +40,7 @@ func TestYield(t *testing.T) {
 // only after that.
 func TestYieldTakesOutput(t *testing.T) {
 	t.Setenv("TERM", "xterm")
-	master, slave := openPty(t)
+	master, slave := ptytest.Open(t)
 	u := &UI{Stderr: slave}
 	l := u.Live(1)
 	defer l.End()
@@ -80,31 +78,4 @@ func shown(t *testing.T, master *os.File, words string, patience time.Duration) 
 		}
 	}
 	return text
-}
-
-func openPty(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := master.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n uint32
-	conn.Control(func(fd uintptr) {
-		unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
-		unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100})
-		n, err = unix.IoctlGetUint32(int(fd), unix.TIOCGPTN)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { slave.Close(); master.Close() })
-	return master, slave
 }
