@@ -138,16 +138,16 @@ func appHelp(app *cli.App) string {
 	fmt.Fprintf(&b, "wgkeys: %s\n\nUsage: wgkeys VERB [FLAGS] [NAME...]\n\nVerbs:\n", app.Usage)
 	for _, c := range app.Commands {
 		if !c.Hidden {
-			left := fmt.Sprintf("    %-10s %s", c.Name, c.ArgsUsage)
+			left := beside(fmt.Sprintf("    %-10s ", c.Name), c.ArgsUsage)
 			if len(left) > 30 {
 				left += fmt.Sprintf("\n%30s", "") // the description is on a line of its own
 			}
-			fmt.Fprintf(&b, "%-30s %s\n", left, c.Usage)
+			b.WriteString(beside(fmt.Sprintf("%-30s ", left), c.Usage) + "\n")
 		}
 	}
 	b.WriteString("\nGuides, by \"wgkeys help TOPIC\":\n")
 	for _, t := range topics() {
-		fmt.Fprintf(&b, "    %-11s  %s\n", t.name, t.title)
+		b.WriteString(beside(fmt.Sprintf("    %-11s  ", t.name), t.title) + "\n")
 	}
 	for _, p := range appParts {
 		fmt.Fprintf(&b, "\n%s:\n\n%s", p.Title, strings.TrimLeft(p.Text, "\n"))
@@ -155,17 +155,51 @@ func appHelp(app *cli.App) string {
 	return b.String()
 }
 
+// beside returns the text to the right of left, in as many lines as it takes in a terminal of
+// the usual width, and without spaces at the end of one.
+func beside(left, text string) string {
+	const columns = 80
+	last := left[strings.LastIndexByte(left, '\n')+1:]
+	indent, used := len(last), len(last)
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case used+1+len(word) > columns:
+			left += "\n" + strings.Repeat(" ", indent)
+			used = indent
+		default:
+			left += " "
+			used++
+		}
+		left += word
+		used += len(word)
+	}
+	return strings.TrimRight(left, " ")
+}
+
+// reflowed returns the paragraphs of a text in lines of that width; one with indented lines
+// stays as it is.
+func reflowed(text string) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		if !strings.Contains("\n"+p, "\n ") {
+			paragraphs[i] = beside("", p)
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
+
 func verbHelp(c *cli.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "wgkeys %s: %s\n\nUsage: wgkeys %s\n", c.Name, c.Usage,
-		strings.TrimSpace(c.Name+" [FLAGS] "+c.ArgsUsage))
+	fmt.Fprintf(&b, "%s\n\n%s\n", beside("wgkeys "+c.Name+": ", c.Usage),
+		beside("Usage: wgkeys "+c.Name+" ", "[FLAGS] "+c.ArgsUsage))
 	if c.Description != "" {
-		fmt.Fprintf(&b, "\n%s\n", c.Description)
+		fmt.Fprintf(&b, "\n%s\n", reflowed(c.Description))
 	}
 	b.WriteString("\nFlags:\n")
 	for _, f := range c.VisibleFlags() {
 		left, usage := flagHelp(f)
-		fmt.Fprintf(&b, "    %-24s  %s\n", left, usage)
+		b.WriteString(beside(fmt.Sprintf("    %-24s  ", left), usage) + "\n")
 	}
 	fmt.Fprintf(&b, "    %-24s  %s\n", "-h, --help", "show this help")
 	if all := examples(c); all != nil {

@@ -185,3 +185,20 @@ func tryExample(t *testing.T, line string, args []string) {
 		t.Errorf("%s: %v, and %q was run", line, err, ran)
 	}
 }
+
+// TestHelpFits: a line of help fits into a terminal of the usual width, which otherwise breaks
+// it within a word.
+func TestHelpFits(t *testing.T) {
+	app := newApp(nil, &ui.UI{})
+	texts := map[string]string{"wgkeys": appHelp(app)}
+	for _, c := range app.Commands {
+		texts[c.Name] = verbHelp(c)
+	}
+	for name, text := range texts {
+		for line := range strings.SplitSeq(text, "\n") {
+			if len(line) > 80 {
+				t.Errorf("help of %s: %d columns: %s", name, len(line), line)
+			}
+		}
+	}
+}

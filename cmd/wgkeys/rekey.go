@@ -18,7 +18,7 @@ import (
 func rekeyCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name: "rekey",
-		UsageText: "wgkeys rekey                          # after a change of vault/recipients.txt\n" +
+		UsageText: "wgkeys rekey                          # after a change of a recipients.txt\n" +
 			"wgkeys rekey -n",
 		Usage:     "encrypt the vault again, to the present recipients",
 		ArgsUsage: "[HOST...]",

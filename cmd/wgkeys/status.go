@@ -27,8 +27,8 @@ func statusCommand() (*cli.Command, func(*env) error) {
 			"wgkeys status --prometheus -o /var/lib/prometheus/node-exporter/wgkeys.prom",
 		Usage:     "show handshakes, traffic, drift and keys of running tunnels",
 		ArgsUsage: "[HOST...]",
-		Description: "Without HOST: every host. Those with problems come first, with what to run beneath\n" +
-			"them. Exit code 4 if there is a finding, 3 if some hosts did not\n" +
+		Description: "Without HOST: every host. Those with problems come first, with what to run\n" +
+			"beneath them. Exit code 4 if there is a finding, 3 if some hosts did not\n" +
 			"answer. wgkeys must be on the hosts. The columns:\n" +
 			"    PEERS   those with a handshake within three minutes, of all\n" +
 			"    OLDEST  age of the oldest among their last handshakes\n" +
