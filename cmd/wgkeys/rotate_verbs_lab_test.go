@@ -38,6 +38,7 @@ var rotationTests = []struct {
 	{"StolenWithoutHost", rotationStolenWithoutHost},
 	{"KeyFileIsALink", rotationKeyFileIsALink},
 	{"BehindApply", rotationBehindApply},
+	{"NoIdentity", rotationNoIdentity},
 	{"BehindStolen", rotationBehindStolen},
 }
 
@@ -50,6 +51,22 @@ func TestLabRotateVerbs(t *testing.T) {
 			u.Must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale")
 			l.run(t, u)
 		})
+	}
+}
+
+// rotationNoIdentity: whoever cannot open the next key begins no rotation.
+func rotationNoIdentity(t *testing.T, u *labtest.Users) {
+	u.Must(u.Basalt, "age-keygen -o /root/other.txt")
+	before := u.Must(u.Basalt, "ls keyring/basalt vault/basalt")
+	r := u.Run(u.Basalt, "wgkeys rotate -y -i /root/other.txt basalt")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "no identity opens it") {
+		t.Errorf("rotate without an identity: exit %d\n%s", r.Code, r.Stderr)
+	}
+	if now := u.Must(u.Basalt, "ls keyring/basalt vault/basalt"); now != before {
+		t.Errorf("rotate without an identity left\n%s", now)
+	}
+	if r := u.Run(u.Basalt, "wgkeys rotate -y basalt"); r.Code != ui.ExitDone {
+		t.Errorf("rotate with one: exit %d\n%s", r.Code, r.Stderr)
 	}
 }
 

@@ -196,12 +196,29 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 			public, err = x.maker.seal(x.host, vault.KeyFile(name))
 			return err
 		})
+		if err == nil && !x.o.Now {
+			err = x.requireOpens(vault.KeyFile(name), public)
+		}
 		if err != nil {
 			return public, err
 		}
 	}
 	return public, x.maker.Step("write the next public key",
 		func() error { return x.maker.Repo.Ring.Put(x.host, name, public) })
+}
+
+// requireOpens removes a next key that was made a moment ago if no identity of this run opens
+// it: it could not be installed, and would have begun a rotation.
+func (x *rotation) requireOpens(file string, public keyring.PublicKey) error {
+	v := x.maker.Repo.Vault
+	if x.maker.IDs.MayOpen(v, vault.Name{Host: x.host, File: file}) {
+		return nil
+	}
+	_, err := v.OpenKey(x.host, file, public, x.maker.IDs)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, v.RemoveKey(x.host, file))
 }
 
 // install brings the next key to the host, beside the present one.
