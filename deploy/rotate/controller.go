@@ -104,7 +104,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 }
 
 // errNotBegun marks the error of a switch that did not begin.
-var errNotBegun = errors.New("nothing was changed")
+var errNotBegun = errors.New("nothing was changed on the hosts")
 
 // namesOf returns the names of the hosts with the given keys, for the end of a sentence.
 func (s *Survey) namesOf(r *Rotation, keys []keyring.PublicKey) string {

@@ -188,8 +188,8 @@ func (g *generator) key(ctx context.Context, host string) error {
 	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
 	g.tell("%s %s %s", host, g.tunnel, public)
 	if g.unmanaged(host) {
-		g.maker.Report.Say("nobody logs in to %s: wgkeys qr %[1]s shows what is to be brought there by hand, and "+
-			"wgkeys export --secret %[1]s writes it", host)
+		g.maker.Report.Say("nobody logs in to %s: %s shows what is to be brought there by hand, and %s writes it", host,
+			g.of.Commands.Run("qr", host), g.of.Commands.Run("export --secret", host))
 	}
 	return nil
 }

@@ -144,7 +144,12 @@ func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.Publi
 			return next, err
 		}
 	}
-	return next, x.rotation.Replace(ctx, s, next)
+	err = x.rotation.Replace(ctx, s, next)
+	if err != nil && len(fault.Hints(err)) == 0 { // as after an interrupt: the next key is in the repository
+		err = fault.WrapHost(err, "not finished is the rotation of host", x.host,
+			x.tunnel.Commands.Run("rotate", x.host)+" finishes it")
+	}
+	return next, err
 }
 
 // onHost reports whether the host keeps its next key to itself: because that was asked for,
