@@ -73,16 +73,19 @@ routes = []
 	}
 }
 
-// TestLoopedEndpoints: encrypted packets that a foreign route leads into the tunnel are
-// found, where the peer is now.
-func TestLoopedEndpoints(t *testing.T) {
-	v := view(t, `[hosts.shale]
+// allThroughShale is a tunnel that basalt sends everything through.
+const allThroughShale = `[hosts.shale]
 endpoint = "192.0.2.1"
 addresses = ["10.9.0.1/24"]
 routes = ["0.0.0.0/0"]
 [hosts.basalt]
 addresses = ["10.9.0.2/32"]
-`, "basalt", nil)
+`
+
+// TestLoopedEndpoints: encrypted packets that a foreign route leads into the tunnel are
+// found, where the peer is now.
+func TestLoopedEndpoints(t *testing.T) {
+	v := view(t, allThroughShale, "basalt", nil)
 	h := newHost(t)
 	h.apply(t, v)
 	j, others := h.journal(t, "wg0")
@@ -109,13 +112,7 @@ addresses = ["10.9.0.2/32"]
 // TestUnroutedWhenTheLinkIsGone: our own rules refuse what carries no mark; that is no
 // trouble of the way to the peer.
 func TestUnroutedWhenTheLinkIsGone(t *testing.T) {
-	v := view(t, `[hosts.shale]
-endpoint = "192.0.2.1"
-addresses = ["10.9.0.1/24"]
-routes = ["0.0.0.0/0"]
-[hosts.basalt]
-addresses = ["10.9.0.2/32"]
-`, "basalt", nil)
+	v := view(t, allThroughShale, "basalt", nil)
 	h := newHost(t)
 	h.install(v)
 	j, others := h.journal(t, "wg0")
