@@ -1,7 +1,8 @@
 // Package ssh runs one command on one host through the system's ssh, so that
 // the user's own configuration, agent, jump hosts, hardware keys and
 // known_hosts apply. It never loosens host-key checking and never lets a
-// destination be read as an option.
+// destination be read as an option. Where several hosts are reached at once, ssh
+// asks the user about one at a time; see [Terminal].
 package ssh
 
 import (
