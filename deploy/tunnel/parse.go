@@ -58,7 +58,7 @@ func build(name string, root *node, err error) (*Tunnel, error) {
 		return nil, err
 	}
 	t := &Tunnel{Name: name, hosts: map[string]*host{}}
-	r := &reader{t: t}
+	r := &reader{t: t, known: Keys}
 	readTable(r, root, t, tunnelKeys)
 	if err := r.err(); err != nil {
 		return nil, err
@@ -100,7 +100,11 @@ func load(fsys fs.FS, name string) (*node, error) {
 			continue
 		}
 		if why := files.Unreadable(text); why != nil {
-			return nil, fault.WrapFile(why, "cannot read tunnel file", path.Join(Dir, file), "git status")
+			hint := ""
+			if errors.Is(why, files.ErrConflict) {
+				hint = "git status"
+			}
+			return nil, fault.WrapFile(why, "cannot read tunnel file", path.Join(Dir, file), hint)
 		}
 	}
 	return m.root, m.err()

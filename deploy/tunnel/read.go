@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,8 @@ import (
 // returns a zero value, so that one run finds all errors.
 type reader struct {
 	problems
-	t *Tunnel
+	t     *Tunnel
+	known func() (top, host, pair []string) // [Keys]: the tables of keys themselves refer to the reader
 }
 
 // keys are the keys of one kind of table and how each is read.
@@ -33,18 +35,78 @@ func readTable[T any](r *reader, n *node, t *T, known keys[T]) {
 			read(r, t, n.get(name))
 			continue
 		}
-		r.unknown(n, name, didYouMean(name, maps.Keys(known)))
+		r.unknown(n, name, words.Nearest(name, maps.Keys(known)))
 	}
 }
 
-func (r *reader) unknown(n *node, name, meant string) {
-	at := n.get(name).pos
-	if p := words.Plainly(name); p == "privatekey" || p == "presharedkey" {
-		r.add(at, "wgkeys gen HOST", "unknown key %s %s: a secret has no place in a plain file",
-			shown(name), n.where())
-		return
+// helpKeys is what to run where a key is not known.
+const helpKeys = "wgkeys help tunnel"
+
+func (r *reader) unknown(n *node, name, near string) {
+	v, plain := n.get(name), words.Plainly(name)
+	hint, why := helpKeys, ""
+	switch {
+	case plain == "privatekey" || plain == "presharedkey":
+		hint, why = "wgkeys gen "+n.hostOr("HOST"), "a secret has no place in a plain file"
+	case near != "":
+		why = "did you mean " + strconv.Quote(near) + "?"
+	case plain == "publickey":
+		why = "public keys are in keyring/" + n.hostOr("HOST")
+	default:
+		why = r.intended(n, v, name, plain)
 	}
-	r.add(at, "", "unknown key %s %s%s", shown(name), n.where(), meant)
+	if why != "" {
+		why = ": " + why
+	}
+	r.add(v.pos, hint, "unknown key %s %s%s", shown(name), n.where(), why)
+}
+
+// intended says what a key that is none was perhaps written for.
+func (r *reader) intended(n, v *node, name, plain string) string {
+	if where := r.elsewhere(n, v, name); where != "" {
+		return where
+	}
+	switch { // keys of wg-quick(8)
+	case plain == "persistentkeepalive":
+		return `did you mean "keepalive"?`
+	case plain == "allowedips":
+		return "a host's allowed IPs at its peers are its addresses and its routes"
+	case strings.HasSuffix(plain, "up"), strings.HasSuffix(plain, "down"):
+		return "a tunnel file runs no program"
+	}
+	return "no key of this version of wgkeys"
+}
+
+// elsewhere says where a key belongs that is one of another kind of table, or how the header
+// of a table is written.
+func (r *reader) elsewhere(n, v *node, name string) string {
+	top, host, pair := r.known()
+	table, ofHost := v.kind == unstable.Table, n.path() == "hosts."+n.name
+	switch {
+	case table && n.parent == nil:
+		return "a host is [hosts." + bare(name) + "]"
+	case table && ofHost:
+		return "no host's name has a dot, and a pair is [" + n.path() + ".peer.OTHER]"
+	case n.parent == nil && slices.Contains(host, name):
+		return "it stands under [hosts.NAME]"
+	case n.parent != nil && slices.Contains(top, name):
+		return "it stands at the top of the file"
+	case ofHost && slices.Contains(pair, name):
+		return "it stands under [" + n.path() + ".peer.OTHER]"
+	case !ofHost && slices.Contains(host, name):
+		return "it stands under [hosts." + n.hostOr("NAME") + "]"
+	}
+	return ""
+}
+
+// hostOr is the host whose table, or whose peer's, n is.
+func (n *node) hostOr(other string) string {
+	for ; n.parent != nil; n = n.parent {
+		if n.parent.parent != nil && n.parent.parent.parent == nil && n.parent.name == "hosts" {
+			return n.name
+		}
+	}
+	return other
 }
 
 // is reports an error and returns false if n is of none of the wanted kinds.
@@ -76,8 +138,16 @@ func describe(n *node) string {
 	return "a date or a time"
 }
 
+// unquoted says what is wanted in the place of n, which may be that, but for its quotes.
+func (n *node) unquoted(want string) string {
+	if n.kind == unstable.String {
+		return want + ", without quotes"
+	}
+	return want
+}
+
 func (r *reader) bool(n *node) value[bool] {
-	if !r.is(n, "true or false", unstable.Bool) {
+	if !r.is(n, n.unquoted("true or false"), unstable.Bool) {
 		return value[bool]{}
 	}
 	return value[bool]{n.text == "true", n.pos}
@@ -85,7 +155,7 @@ func (r *reader) bool(n *node) value[bool] {
 
 func (r *reader) int(n *node, low, high int) value[int] {
 	want := fmt.Sprintf("a whole number from %d to %d", low, high)
-	if !r.is(n, want, unstable.Integer) {
+	if !r.is(n, n.unquoted(want), unstable.Integer) {
 		return value[int]{}
 	}
 	i, err := strconv.ParseInt(n.text, 0, 64)
@@ -129,7 +199,14 @@ func text[T any](r *reader, n *node, want string, parse func(string) (T, error))
 
 // texts reads a list of strings. An element that is given twice is an error.
 func texts[T comparable](r *reader, n *node, want string, parse func(string) (T, error)) list[T] {
-	if !r.is(n, "a list of strings", unstable.Array) {
+	wanted := "a list of strings"
+	switch {
+	case n.kind == unstable.String:
+		wanted = "a list: [" + shown(n.text) + "]"
+	case n.kind == unstable.Table && n.name == "peers":
+		wanted += "; a pair is [" + n.parent.path() + ".peer.OTHER]"
+	}
+	if !r.is(n, wanted, unstable.Array) {
 		return list[T]{}
 	}
 	l := list[T]{pos: n.pos}

@@ -151,11 +151,11 @@ func (m *merger) file(name string, text []byte) {
 func (m *merger) syntax(text []byte) {
 	if err, ok := errors.AsType[*unstable.ParserError](m.parser.Error()); ok {
 		offset := int(m.parser.Range(err.Highlight).Offset)
-		why := err.Message
 		if odd := files.Lookalike(text[offset:]); odd != nil {
-			why = odd.Error()
+			m.add(m.line(offset), "", "%v", odd)
+			return
 		}
-		m.add(m.line(offset), "", "%s", why)
+		m.add(m.line(offset), helpKeys, "%s", notTOML(err.Message, text[offset:]))
 	}
 }
 
@@ -281,8 +281,10 @@ func (m *merger) value(v *unstable.Node, parent *node, name string, at pos) *nod
 func (m *merger) arrayTable(e *unstable.Node) *node {
 	at, name := pos{m.src, 1}, ""
 	for key := e.Key(); key.Next(); {
-		at, name = m.at(key.Node(), at), string(key.Node().Data)
+		at = m.at(key.Node(), at)
+		part := key.Node().Data
+		name += "." + bare(string(part[:min(len(part), maxKey)]))
 	}
-	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", bare(name[:min(len(name), maxKey)]))
+	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", name[1:])
 	return m.newTable(at, nil, "")
 }

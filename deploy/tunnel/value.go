@@ -49,6 +49,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
+		if addr, mask, _ := strings.Cut(s, "/"); net.ParseIP(mask) != nil {
+			return netip.Prefix{}, fmt.Errorf("%s has a netmask: write its length, as in %s/24", shown(s), addr)
+		}
 		return netip.Prefix{}, fmt.Errorf("%s is no address and no prefix", shown(s))
 	}
 	return p, checkAddr(p.Addr())
@@ -68,6 +71,9 @@ func checkAddress(p netip.Prefix) error {
 
 // parseRoute reads a prefix without host bits.
 func parseRoute(s string) (netip.Prefix, error) {
+	if s == "default" {
+		return netip.Prefix{}, errors.New(`a default route is "0.0.0.0/0" for IPv4, and "::/0" for IPv6`)
+	}
 	p, err := parsePrefix(s)
 	if err != nil {
 		return p, err
@@ -147,18 +153,14 @@ func parseEndpoint(s string) (endpoint, error) {
 			return endpoint{addr: addr}, checkOutside(addr)
 		}
 	}
-	name, port, hasPort := s, "", false
-	if i := strings.LastIndexByte(s, ':'); i >= 0 && i > strings.LastIndexByte(s, ']') {
-		name, port, hasPort = s[:i], s[i+1:], true
+	if scheme, _, is := strings.Cut(s, "://"); is {
+		return endpoint{}, fmt.Errorf("%s is no address and no name of a host: leave %s out", shown(s), shown(scheme+"://"))
 	}
-	var e endpoint
-	if hasPort {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 || port[0] == '0' {
-			return e, fmt.Errorf("%s has no port from 1 to 65535 after its last colon", shown(s))
-		}
-		e.port = int(n)
+	name, port, err := cutPort(s)
+	if err != nil {
+		return endpoint{}, err
 	}
+	e := endpoint{port: port}
 	inner, bracketed := strings.CutPrefix(name, "[")
 	if bracketed {
 		inner, bracketed = strings.CutSuffix(inner, "]")
@@ -169,12 +171,25 @@ func parseEndpoint(s string) (endpoint, error) {
 		e.addr = addr
 		return e, checkOutside(addr)
 	case err == nil && addr.Is6():
-		return e, fmt.Errorf("%s: an IPv6 address with a port is written [%s]:%s", shown(s), addr, port)
+		return e, fmt.Errorf("%s: an IPv6 address with a port is written [%s]:%d", shown(s), addr, port)
 	case !validDomain(name):
 		return e, fmt.Errorf("%s is no address and no name of a host", shown(s))
 	}
 	e.name = name
 	return e, nil
+}
+
+// cutPort cuts the port off, 0 if there is none.
+func cutPort(s string) (name string, port int, err error) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || i < strings.LastIndexByte(s, ']') {
+		return s, 0, nil
+	}
+	n, err := strconv.ParseUint(s[i+1:], 10, 16)
+	if err != nil || n == 0 || s[i+1] == '0' {
+		return "", 0, fmt.Errorf("%s has no port from 1 to 65535 after its last colon", shown(s))
+	}
+	return s[:i], int(n), nil
 }
 
 // CheckEndpoint returns why s is not an endpoint, or nil if it is one.
@@ -257,6 +272,22 @@ func checkSSH(dest string) error {
 		return fmt.Errorf("%s has a space, or a character that cannot be printed", shown(dest))
 	case strings.ContainsAny(dest, "'`\"$\\;&<>|(){}*?!#~^"):
 		return fmt.Errorf("%s has a character that means something to a shell", shown(dest))
+	}
+	return checkSSHPort(dest)
+}
+
+// checkSSHPort refuses a port, and the brackets around an IPv6 address, where ssh(1) would
+// take them for a part of the host's name. It has no URI with an IPv6 address: parse_uri
+// takes only what can be a domain (OpenSSH's misc.c).
+func checkSSHPort(dest string) error {
+	uri, isURI := strings.CutPrefix(dest, "ssh://")
+	host := uri[strings.LastIndexByte(uri, '@')+1:]
+	_, port, hasPort := strings.Cut(host, ":")
+	switch {
+	case strings.HasPrefix(host, "["):
+		return fmt.Errorf("%s: ssh takes an IPv6 address without brackets, and its port from ssh_config(5)", shown(dest))
+	case !isURI && hasPort && port != "" && strings.Trim(port, "0123456789") == "":
+		return fmt.Errorf("%s: a destination with a port is written %s", shown(dest), shown("ssh://"+dest))
 	}
 	return nil
 }
