@@ -137,6 +137,59 @@ func TestLabApplyPortOfAnother(t *testing.T) {
 	u.Same(u.Basalt, before, "after down")
 }
 
+// Two tunnels of a host exchange ports, and a route moves from one to the other: what the
+// refusals say to run is what does it.
+func TestLabApplyExchange(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	first := strings.Replace(homeTunnel, `, "10.20.0.0/16"`, "", 1)
+	second := strings.NewReplacer("30567", "30568", "10.9.", "10.10.", "fd00:9:", "fd00:10:", "198.18.0.0/24",
+		"10.20.0.0/16", `"10.20.0.0/16", "fd00:20::/64"`, `"10.21.0.0/16"`).Replace(homeTunnel)
+	u.Tunnel(first)
+	withSecond(u, second)
+	u.Must(u.Basalt, "wgkeys apply -q -t wg0 && wgkeys apply -q -t wg1")
+
+	refuses := func(says string, hints ...string) {
+		t.Helper()
+		r := u.Run(u.Basalt, "wgkeys apply -t wg0")
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, says) {
+			t.Errorf("apply exits %d and says\n%swant %q", r.Code, r.Stderr, says)
+		}
+		for _, hint := range hints {
+			if !strings.Contains(r.Stderr, hint) {
+				t.Errorf("apply says\n%swithout %q", r.Stderr, hint)
+			}
+		}
+	}
+	// A device in user space has its old port for some seconds more, and says so.
+	until := "wgkeys apply -q -t %s 2>/run/why; do grep -q 'closes it within 15 s: run this again then' /run/why || exit 1; sleep 1; done"
+	apply := func(name string) { t.Helper(); u.Must(u.Basalt, "until "+strings.Replace(until, "%s", name, 1)) }
+
+	ports := strings.NewReplacer("30567", "30568", "30568", "30567")
+	first, second = ports.Replace(first), ports.Replace(second)
+	u.Tunnel(first)
+	withSecond(u, second)
+	refuses(`tunnel wg1 has port 30568, OUTSIDE, already`, "wgkeys apply -t wg1 first",
+		"wg set wg1 listen-port 0 on the host")
+	u.Must(u.Basalt, "wg set wg1 listen-port 0")
+	apply("wg0")
+	apply("wg1")
+	if out := u.Must(u.Basalt, "wg show wg0 listen-port; wg show wg1 listen-port"); out != "30568\n30567\n" {
+		t.Errorf("the ports are %q", out)
+	}
+
+	u.Tunnel(strings.Replace(first, "198.18.0.0/24", "10.21.0.0/16", 1))
+	withSecond(u, strings.Replace(second, `, "10.21.0.0/16"`, "", 1))
+	refuses("there is already a route through the tunnel wg1 of the same metric", "hint: wgkeys apply -t wg1 first")
+	u.Must(u.Basalt, "wgkeys apply -q -t wg1 && wgkeys apply -q -t wg0 && ip route get 10.21.0.9 | grep -q 'dev wg0'")
+
+	u.Tunnel(strings.Replace(first, "198.18.0.0/24", "10.20.0.0/16", 1))
+	withSecond(u, strings.Replace(second, "10.20.0.0/16", "10.22.0.0/16", 1))
+	refuses("there is already a route through the tunnel wg1", "ip -4 route del 10.20.0.0/16 dev wg1 on the host, then apply both")
+	u.Must(u.Basalt, "ip -4 route del 10.20.0.0/16 dev wg1 && wgkeys apply -q -t wg0 && wgkeys apply -q -t wg1 && "+
+		"ip route get 10.20.0.9 | grep -q 'dev wg0' && ip route get 10.21.0.9 | grep -q 'dev wg1'")
+}
+
 // refusesBoth: plan says what apply says, and nothing of the tunnel is there.
 func refusesBoth(u *labtest.Users, says, name string) {
 	u.Helper()

@@ -119,6 +119,8 @@ func TestForeseen(t *testing.T) {
 		"the port of a tunnel": {besideTunnel, "hub", apply.Hurdles{PortOwner: "tunnel wg1"},
 			"tunnel wg1 has port 51820, OUTSIDE, already",
 			"write another listen_port = under [hosts.hub] in tunnels/wg0.toml"},
+		"the former port of a tunnel": {besideTunnel, "hub", apply.Hurdles{PortOwner: "tunnel wg1", PortLeft: true},
+			"tunnel wg1 has left port 51820, OUTSIDE, and closes it within 15 s: run this again then", "wgkeys apply -t wg0"},
 		"the port of a process": {besideTunnel, "hub", apply.Hurdles{PortOwner: "named (process 7)"},
 			"named (process 7) has port 51820", "ss -ulpn"},
 		"no IPv6": {besideTunnel, "a", apply.Hurdles{NoIPv6: "net.ipv6.conf.default.disable_ipv6 is 1"},

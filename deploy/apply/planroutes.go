@@ -1,9 +1,11 @@
 package apply
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring/fault"
 )
 
@@ -64,24 +66,28 @@ func inTheWay(p *planner, r Route, peer string) bool {
 			p.find("%s, INSIDE, of peer %s is not routed into the tunnel: it is also the network of %s, with the same metric; all else of the tunnel works. "+
 				"Give one of the two networks another prefix", r.Prefix, peer, o.Link)
 		} else if p.err == nil {
-			p.err = o.refuse(p.view.Tunnel)
+			p.err = o.refuse(p)
 		}
 		return true
 	}
 	return false
 }
 
-func (o OtherRoute) refuse(name string) error {
-	whose, hint := "through "+o.Link, "ip "+o.family()+" route show "+o.Prefix.String()
+func (o OtherRoute) refuse(p *planner) error {
+	whose, hint := "through "+o.Link, "remove that one"
 	switch {
 	case o.Link == "":
-		whose = "that leads nowhere (" + hint + ")"
+		whose = "that leads nowhere (ip " + o.family() + " route show " + o.Prefix.String() + ")"
 	case o.Tunnel:
 		whose = "through the tunnel " + o.Link
 	}
-	return fault.New("cannot route into tunnel "+name+" the prefix", o.Prefix.String(),
+	if p.others.Has(journal.Link.Of(o.Link)) {
+		hint = fmt.Sprintf("wgkeys apply -t %s first, if that is to lead there no longer (if the two exchange routes: ip %s "+
+			"route del %s dev %s on the host, then apply both)", o.Link, o.family(), o.Prefix, o.Link)
+	}
+	return fault.New("cannot route into tunnel "+p.view.Tunnel+" the prefix", o.Prefix.String(),
 		"there is already a route "+whose+" of the same metric",
-		"remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file")
+		hint+", or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file")
 }
 
 // liveRoutes finds the kernel's routes by what it tells them apart by. It lists them

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
@@ -108,8 +109,16 @@ func portTaken(p *planner) error {
 		what = "cannot change the port of tunnel"
 	}
 	owner, hint := p.state.Hurdles.PortOwner, HintPort
-	if strings.HasPrefix(owner, "tunnel ") {
+	if p.state.Hurdles.PortLeft {
+		return fault.New(what, p.view.Tunnel, fmt.Sprintf("%s has left port %d, OUTSIDE, and closes it within 15 s: run this again then",
+			owner, p.view.ListenPort), "wgkeys apply -t "+p.view.Tunnel)
+	}
+	if other, ok := strings.CutPrefix(owner, "tunnel "); ok {
 		hint = fmt.Sprintf("write another listen_port = under [hosts.%s] in tunnels/%s.toml", p.view.Host, p.view.Tunnel)
+		if p.others.Has(journal.Link.Of(other)) {
+			hint = fmt.Sprintf("wgkeys apply -t %s first, if that is to have another port by now (if the two exchange ports: "+
+				"wg set %s listen-port 0 on the host, then apply both); otherwise %s", other, other, hint)
+		}
 	}
 	if owner == "" {
 		owner = "another program"

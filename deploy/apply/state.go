@@ -123,6 +123,7 @@ type Hurdles struct {
 	NoTunnels string            // why no tunnel's interface can be made; "": one can
 	NoIPv6    string            // why the link can have no IPv6; "": it can
 	PortOwner string            // who has the port that the device is to have; "": it is not known
+	PortLeft  bool              // by a tunnel that listens on another and closes it soon
 	Fixed     map[string]string // kernel parameters that cannot be set, and why
 	Routes    []OtherRoute      // through other interfaces
 	Addresses []OtherAddress    // on other interfaces

@@ -89,6 +89,10 @@ func (k *Kernel) observePort(s *apply.State, view *tunnel.View) {
 	if s.Hurdles.PortOwner == "tunnel "+view.Tunnel { // in user space: it keeps its old port for a while
 		s.PortTaken, s.Hurdles.PortOwner = false, ""
 	}
+	if other, ok := strings.CutPrefix(s.Hurdles.PortOwner, "tunnel "); ok {
+		has := k.wg.ListenPort(other)
+		s.Hurdles.PortLeft = has != 0 && has != view.ListenPort
+	}
 }
 
 // observeSameAddresses finds the view's addresses on other interfaces.
