@@ -89,10 +89,10 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 // listen opens the sockets of a port and reads from them until they are closed.
 func (b *bind) listen(port uint16) (*sockets, error) {
 	std := conn.NewStdNetBind()
-	_, port, err := std.Open(port)
-	if err != nil {
+	if _, _, err := std.Open(port); err != nil {
 		return nil, err
 	}
+	port = portOf(std)
 	s := &sockets{Bind: std, six: another(std), port: port, done: make(chan struct{})}
 	s.unused = time.AfterFunc(linger, func() { b.retire(s) })
 	b.sockets[port] = s

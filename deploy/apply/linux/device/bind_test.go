@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
@@ -165,6 +168,58 @@ func TestBindSendsToBothFamilies(t *testing.T) {
 		if r.seen[n] != 1 {
 			t.Errorf("packet %d came %d times", n, r.seen[n])
 		}
+	}
+}
+
+// A host without IPv6 keeps the port that it was given, and the one that it chose.
+func TestBindWithoutIPv6(t *testing.T) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		refuseIPv6(t) // this thread alone, which ends with the goroutine
+		b := newBind()
+		var port uint16
+		for range 3 { // any, the same again, and the same of another device
+			asked := port
+			_, got, err := b.Open(asked)
+			if err != nil || got == 0 || asked != 0 && got != asked {
+				t.Errorf("asked for port %d, got %d, %v", asked, got, err)
+			}
+			if port = got; asked != 0 {
+				b.end()
+				b = newBind()
+			}
+			b.Close()
+		}
+		b.end()
+	}()
+	<-done
+}
+
+// refuseIPv6 locks the goroutine to its thread, and has the kernel answer requests of this
+// thread for an IPv6 socket as it does on a host with ipv6.disable=1.
+func refuseIPv6(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the system call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 16}, // its first argument
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Error(err)
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER,
+		uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		t.Error(errno)
+	}
+	if _, err := net.ListenUDP("udp6", nil); !errors.Is(err, unix.EAFNOSUPPORT) {
+		t.Errorf("an IPv6 socket: %v", err)
 	}
 }
 

@@ -47,6 +47,17 @@ func socketOf(std conn.Bind, field string) *net.UDPConn {
 	return (*net.UDPConn)(reflect.ValueOf(std).Elem().FieldByName(field).UnsafePointer())
 }
 
+// portOf returns the port of an open bind. What Open returns for it is 0 on a host without
+// IPv6, and wireguard-go would take any port the next time.
+func portOf(std conn.Bind) uint16 {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		if c := socketOf(std, family); c != nil {
+			return c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		}
+	}
+	return 0
+}
+
 // datagramsOf returns how many datagrams have room in a batch of packets.
 func datagramsOf(c *net.UDPConn, packets int) int {
 	joins := 0
