@@ -226,6 +226,13 @@ func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
 // file replaces a file with the result.
 func (w *statusWriter) file(text []byte) error {
 	path := w.e.cli.String("output")
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fault.NewFile("cannot write the result to", path, "it is there, and no ordinary file",
+			"without -o it goes to standard output; ls -ld "+ui.Quoted(path))
+	}
+	if to, err := filepath.EvalSymlinks(path); err == nil { // where a link leads
+		path = to
+	}
 	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o644}); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write the result to", path, "ls -ld "+ui.Quoted(filepath.Dir(path)))
 	}

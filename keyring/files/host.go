@@ -19,6 +19,9 @@ type Replacement struct {
 	Check    func(temp string) error // called with the path of the written file before it replaces the old one; may be nil
 }
 
+// errNoFile is the error for something that has the name of a file.
+var errNoFile = errors.New("it is there, and no ordinary file")
+
 // Temporary is the prefix of the temporary files of [Replace]; the process ID and a dot
 // follow.
 const Temporary = ".wgkeys."
@@ -27,8 +30,12 @@ const Temporary = ".wgkeys."
 // if there is one: at every moment there is the old file or the new one, whole. A temporary
 // file beside it, private from birth, is on disk before it gets the name, and the name is
 // on disk before Replace returns. The folder has to exist. A killed process leaves a file
-// whose name begins with [Temporary].
+// whose name begins with [Temporary]. A device, such as /dev/null, is not replaced, nor a
+// folder, but a link is.
 func Replace(path string, text io.Reader, r Replacement) error {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type()&^fs.ModeSymlink != 0 {
+		return errNoFile
+	}
 	dir := filepath.Dir(path)
 	f, err := createTemp(dir, temporaryHere(), r.Mode)
 	if err != nil {
