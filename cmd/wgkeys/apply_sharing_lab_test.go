@@ -198,3 +198,53 @@ func TestLabApplyTwoDefaultRoutes(t *testing.T) {
 	u.Must(u.Basalt, "wgkeys down -t wg0 && wgkeys down -t wg1")
 	u.Same(u.Basalt, before, "both are down")
 }
+
+// Two tunnels that each lead through the other send nothing, which each of them says, and
+// neither makes its packets smaller because of the other's. Rules of others that choose by
+// what only the encrypted packets have are seen, too.
+func TestLabApplyCircle(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	first := `listen_port = 30567
+[hosts.shale]
+ssh       = "root@93.93.130.7"
+endpoint  = "93.93.130.7"
+addresses = ["10.9.0.1/32"]
+routes    = ["198.18.5.0/24"]
+[hosts.basalt]
+addresses = ["10.9.0.2/32"]
+`
+	u.Tunnel(first)
+	withSecond(u, strings.NewReplacer("30567", "30568", "10.9.", "10.10.", "198.18.5.0/24", "93.93.130.0/24",
+		`endpoint  = "93.93.130.7"`, `endpoint  = "198.18.5.1"`).Replace(first))
+	u.Must(u.Basalt, "wgkeys apply -t wg0")
+	says := func(command, want string) {
+		t.Helper()
+		r := u.Run(u.Basalt, command)
+		if !strings.Contains(r.Stderr, want) || strings.Contains(command, "plan") && r.Stdout != "" {
+			t.Errorf("%s says\n%s%swant %q", command, r.Stdout, r.Stderr, want)
+		}
+	}
+	for i, rule := range []string{"ipproto udp dport 30567", "ipproto udp sport 30567", "uidrange 0-0", "to 93.93.130.7"} {
+		u.Must(u.Basalt, "ip rule add pref 100 "+rule+" lookup 77; ip route add blackhole default table 77")
+		says("wgkeys plan -t wg0", "finding: nothing can be sent to shale at 93.93.130.7, OUTSIDE: this host has no route there")
+		u.Must(u.Basalt, "ip route replace default dev wg0 table 77")
+		said := "a route or rule that is not wgkeys' leads there through wg0 itself: "
+		shows := "ip -4 route get 93.93.130.7 ipproto udp sport 30567 dport 30567"
+		says("wgkeys plan -t wg0", said+shows)
+		if i < 2 { // the user who asks matters to another rule, and the addresses to the last one
+			u.Must(u.Basalt, shows+" | grep -q 'dev wg0'")
+		}
+		u.Must(u.Basalt, "ip rule del pref 100; ip route flush table 77")
+	}
+	says("wgkeys apply -t wg1", "finding: nothing is sent to shale at 198.18.5.1, OUTSIDE: it is routed into wg0, "+
+		"and what wg0 sends into wg1 again; take the endpoint of one of them out of the routes of the other")
+	for range 2 {
+		says("wgkeys plan -t wg0", "finding: nothing is sent to shale at 93.93.130.7, OUTSIDE: it is routed into wg1, "+
+			"and what wg1 sends into wg0 again")
+	}
+	u.Must(u.Basalt, "ip route add 93.93.130.7/32 via $(ip -4 route show default | sed 's/.*via \\([^ ]*\\).*/\\1/')")
+	if r := u.Run(u.Basalt, "wgkeys plan -t wg0"); strings.Contains(r.Stderr, "nothing is sent") {
+		t.Errorf("the circle is broken, and plan says\n%s", r.Stderr)
+	}
+}

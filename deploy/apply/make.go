@@ -32,6 +32,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findAstray(p)
 	findUnrouted(p)
 	findLooped(p)
+	findCircles(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

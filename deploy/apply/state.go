@@ -61,6 +61,9 @@ type State struct {
 
 	// Looped are those that it would send into the tunnel itself.
 	Looped map[netip.Addr]bool
+
+	// Circles are those that lead through other tunnels, and by these into the tunnel itself.
+	Circles map[netip.Addr][]string
 }
 
 // An Uplink is an interface with a default route.

@@ -95,7 +95,7 @@ func TestLoopedEndpoints(t *testing.T) {
 	}
 	for addr, want := range map[string]string{
 		"192.0.2.1": "nothing is sent to shale at 192.0.2.1, OUTSIDE: a route or rule that is not wgkeys' leads there " +
-			"through wg0 itself: ip -4 route get 192.0.2.1 mark 0x57",
+			"through wg0 itself: ip -4 route get 192.0.2.1 mark 0x57 ipproto udp dport 51820",
 		"192.0.2.2": "",
 	} {
 		state.Looped = map[netip.Addr]bool{netip.MustParseAddr(addr): true}

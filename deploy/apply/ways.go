@@ -117,6 +117,36 @@ func findLooped(p *planner) {
 	}
 }
 
+// findCircles finds peers whose encrypted packets are routed into another tunnel, and that
+// one's into this one.
+func findCircles(p *planner) {
+	if p.state.Link == nil || len(p.state.Circles) == 0 || steers(p) {
+		return
+	}
+	live := liveEndpoints(p)
+	for i := range p.view.Peers {
+		peer := &p.view.Peers[i]
+		at := live[peer.PublicKey]
+		through := p.state.Circles[at]
+		if peer.Endpoint == "" || through == nil {
+			continue
+		}
+		p.find("nothing is sent to %s at %s, OUTSIDE: it is routed into %s, and what %s sends into %s again; "+
+			"take the endpoint of one of them out of the routes of the other", peer.Name, at,
+			strings.Join(through, ", that into "), through[len(through)-1], p.view.Tunnel)
+		return
+	}
+}
+
+// Lost tells of peers to which nothing is sent, by what the kernel says once the steps are
+// taken: their packets are routed into tunnels without an end.
+func Lost(view *tunnel.View, state *State) []string {
+	p := &planner{view: view, state: dropInside(view, state), plan: &Plan{Tunnel: view.Tunnel}}
+	findLooped(p)
+	findCircles(p)
+	return p.plan.Findings
+}
+
 // firstOf lists the first peers.
 func firstOf(peers []string) string {
 	const shown = 3
@@ -126,13 +156,38 @@ func firstOf(peers []string) string {
 	return strings.Join(peers, ", ")
 }
 
-// routeGet is the command that shows how encrypted packets are routed.
+// routeGet is the command that shows how encrypted packets are routed. Rules may look at
+// their mark and ports.
 func routeGet(p *planner, to netip.Addr) string {
 	command := fmt.Sprintf("ip %s route get %s", Route{Prefix: netip.PrefixFrom(to, 0)}.family(), to)
 	if mark := p.state.Device.FwMark; mark != 0 {
 		command += fmt.Sprintf(" mark %#x", mark)
 	}
+	command += " ipproto udp"
+	if own := p.state.Device.ListenPort; own != 0 {
+		command += fmt.Sprintf(" sport %d", own)
+	}
+	if port := portAt(p, to); port != 0 {
+		command += fmt.Sprintf(" dport %d", port)
+	}
 	return command
+}
+
+// portAt is the port of the first peer at an address, OUTSIDE.
+func portAt(p *planner, addr netip.Addr) int {
+	for i := range p.state.Peers {
+		if e := p.state.Peers[i].Endpoint; e.Addr() == addr {
+			return int(e.Port())
+		}
+	}
+	for i := range p.view.Peers {
+		for _, e := range p.view.Peers[i].Endpoints() {
+			if a, err := netip.ParseAddrPort(e); err == nil && a.Addr() == addr {
+				return int(a.Port())
+			}
+		}
+	}
+	return 0
 }
 
 func keepsRules(p *planner) bool {

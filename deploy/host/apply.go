@@ -98,7 +98,7 @@ func (h *Host) Apply(ctx context.Context, plan *apply.Plan) (waits bool, err err
 	if err := keep(plan.Tunnel, w, h.warn); err != nil {
 		return false, err
 	}
-	h.tellAstray(plan)
+	h.tellAstray(ctx, plan)
 	h.tell(Done{})
 	return false, nil
 }
@@ -140,7 +140,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
-	h.tellAstray(plan)
+	h.tellAstray(ctx, plan)
 	h.tell(Done{})
 	return nil
 }
@@ -187,12 +187,15 @@ func (h *Host) noteReplaced(w *Wanted, plan *apply.Plan) error {
 }
 
 // tellAstray asks the kernel, after the steps, where it sends the packets that belong into
-// the tunnel, and reports routes that compete.
-func (h *Host) tellAstray(plan *apply.Plan) {
+// the tunnel, and the encrypted ones, and reports routes that compete.
+func (h *Host) tellAstray(ctx context.Context, plan *apply.Plan) {
 	if len(plan.Steps) == 0 || plan.View == nil {
 		return
 	}
 	for _, found := range h.s.Astray(plan.View) {
+		h.tell(Finding(found))
+	}
+	for _, found := range h.s.Lost(ctx, plan.View) {
 		h.tell(Finding(found))
 	}
 }

@@ -63,8 +63,8 @@ func (k *Kernel) Peers(name string) (*apply.State, error) {
 
 // Dead returns those addresses to which the device sends nothing: there is no route, or it
 // leads into the tunnel itself.
-func (k *Kernel) Dead(device *apply.State, addrs []netip.Addr) (map[netip.Addr]bool, error) {
-	return path.Dead(addrs, device.Device.FwMark, device.LinkIndex)
+func (k *Kernel) Dead(device *apply.State, addrs []netip.AddrPort) (map[netip.Addr]bool, error) {
+	return path.Dead(device, addrs)
 }
 
 // Device reads only the device of a tunnel and its peers. State.Link is nil if the tunnel
@@ -105,8 +105,8 @@ func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, entries journal.
 
 // LeadsInto reports whether the tunnel's own encrypted packets to addr would be routed into
 // the tunnel.
-func (k *Kernel) LeadsInto(device *apply.State, addr netip.Addr) bool {
-	return path.LeadsInto(k.nl, device, addr)
+func (k *Kernel) LeadsInto(device *apply.State, addr netip.AddrPort) bool {
+	return path.LeadsInto(device, addr)
 }
 
 // Nudge makes the device send an empty packet to each of the peers whose endpoint is known.

@@ -61,7 +61,7 @@ func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
 	}
 	k.wg.ReadKeyFiles(view, s)
 	k.names.Observe(ctx, view, s, entries)
-	if err := path.Observe(name, k.routes.Narrow(), s, view, entries); err != nil {
+	if err := path.Observe(name, k.routes.Narrow(), s, view, entries, k.wg.Next); err != nil {
 		return nil, err
 	}
 	if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {

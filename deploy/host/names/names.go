@@ -150,11 +150,11 @@ func (f *follower) look(ctx context.Context, view *tunnel.View, device *apply.St
 // findDead finds the addresses of the peers to which nothing is sent. What the device does
 // not send is not counted, so nothing else tells of it.
 func (f *follower) findDead(view *tunnel.View, device *apply.State, peers []named) {
-	var addrs []netip.Addr
+	var addrs []netip.AddrPort
 	for _, n := range peers {
 		for _, a := range append(n.peer.found, n.live.Endpoint) {
 			if a.IsValid() {
-				addrs = append(addrs, a.Addr())
+				addrs = append(addrs, a)
 			}
 		}
 	}
@@ -163,8 +163,8 @@ func (f *follower) findDead(view *tunnel.View, device *apply.State, peers []name
 		dead = nil // the next look asks again
 	}
 	for _, a := range addrs {
-		if dead != nil && apply.IsInside(view, a) {
-			dead[a] = true
+		if dead != nil && apply.IsInside(view, a.Addr()) {
+			dead[a.Addr()] = true
 		}
 	}
 	for _, n := range peers {

@@ -63,7 +63,7 @@ func (s *Session) planMoves(view *tunnel.View, device *apply.State, j *journal.J
 		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
 			continue
 		}
-		if s.LeadsInto(device, m.To.Addr()) || apply.NamesAnother(j, now, m.Name) {
+		if s.LeadsInto(device, m.To) || apply.NamesAnother(j, now, m.Name) {
 			continue
 		}
 		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {

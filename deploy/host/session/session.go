@@ -220,6 +220,20 @@ func (s *Session) Astray(view *tunnel.View) []string {
 	return apply.Astray(view, s.Ways(view))
 }
 
+// Lost tells of peers to which nothing is sent now, because it would go into tunnels
+// without an end. A hub with many peers has few of them at endpoints.
+func (s *Session) Lost(ctx context.Context, view *tunnel.View) []string {
+	const many = 64
+	if len(view.Peers) > many {
+		return nil
+	}
+	state, _, err := s.observe(ctx, view.Tunnel, view)
+	if err != nil {
+		return nil // the steps are taken, and status looks again
+	}
+	return apply.Lost(apply.Follow(view, state), state)
+}
+
 // Live returns view with the keys that are in use, and the present endpoints of its peers:
 // where they have roamed to, or what their names led to when they could still be resolved.
 func (s *Session) Live(ctx context.Context, view *tunnel.View) (*tunnel.View, error) {

@@ -13,6 +13,7 @@ import (
 type pathLink struct {
 	name       string
 	index      int
+	kind       string
 	mtu4, mtu6 int // in bytes; that of IPv6 may come from router advertisements
 }
 
@@ -35,6 +36,12 @@ func readLinks() (links []pathLink, err error) {
 				l.name = unix.ByteSliceToString(value)
 			case unix.IFLA_MTU:
 				l.mtu4 = int(nlmsg.Word(value))
+			case unix.IFLA_LINKINFO:
+				for kind, value := range nlmsg.Attributes(value) {
+					if kind == unix.IFLA_INFO_KIND {
+						l.kind = unix.ByteSliceToString(value)
+					}
+				}
 			case unix.IFLA_AF_SPEC:
 				l.mtu6 = mtu6(value)
 			}

@@ -20,38 +20,37 @@ import (
 //
 // A path MTU that the kernel learned from beyond the first router does not count: it
 // expires after ten minutes, and a plan that was empty would not stay so.
-func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View, entries journal.Entries) error {
+func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View, entries journal.Entries,
+	next Next) error {
 	links, err := nlmsg.Retry(readLinks)
 	if err != nil {
 		return err
 	}
 	narrow := slices.ContainsFunc(links, func(l pathLink) bool { return l.name != name && l.narrow() })
-	mark := s.Device.FwMark
+	from := sender{s.Device.FwMark, s.Device.ListenPort}
 	if s.Link == nil {
-		mark = view.FwMark
+		from = sender{view.FwMark, view.ListenPort}
 	}
 	if narrow || routeIsNarrow || view.MTU > apply.DefaultMTU {
-		f, err := lookUp(outside(s, view, entries), mark, links, name)
+		f, err := ask(outside(s, view, entries), from, outOf(links, name))
 		if err != nil {
 			return err
 		}
 		s.Paths = f.paths
 	}
-	f, err := lookUp(someOutside(s, view), mark, links, name)
-	s.Unrouted, s.Looped = f.unrouted, f.looped
-	return err
+	return observeSome(s, view, from, outOf(links, name), next)
 }
 
 // outside returns the addresses to look up, each once: the peers' present endpoints and the
 // new ones.
-func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip.Addr {
+func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip.AddrPort {
 	addrs := newAddresses(len(view.Peers))
 	for _, a := range apply.Anywhere {
-		addrs.add(a)
+		addrs.add(netip.AddrPortFrom(a, 0))
 	}
 	live := make(map[keyring.PublicKey]bool, len(s.Peers))
 	for i := range s.Peers {
-		addrs.add(s.Peers[i].Endpoint.Addr())
+		addrs.add(s.Peers[i].Endpoint)
 		live[s.Peers[i].PublicKey] = s.Peers[i].Endpoint.IsValid()
 	}
 	for i := range view.Peers {
@@ -60,12 +59,12 @@ func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip
 			continue
 		}
 		if literal, err := netip.ParseAddrPort(p.Endpoint); err == nil {
-			addrs.add(literal.Addr())
+			addrs.add(literal)
 		}
 	}
 	for _, e := range s.Endpoints {
 		for _, a := range e.All() {
-			addrs.add(a.Addr())
+			addrs.add(a)
 		}
 	}
 	return addrs.list

@@ -21,10 +21,17 @@ type found struct {
 	looped   map[netip.Addr]bool       // that the tunnel itself leads to
 }
 
-// Dead returns those addresses to which packets with mark are not sent: there is no route,
-// or it is through the link own, the tunnel itself.
-func Dead(addrs []netip.Addr, mark uint32, own int) (map[netip.Addr]bool, error) {
-	f, err := ask(addrs, mark, linksOut{own: own})
+// A sender is a device that sends encrypted packets: rules may look at their mark and at
+// their ports, and at UDP.
+type sender struct {
+	mark uint32
+	port int
+}
+
+// Dead returns those addresses to which the device sends nothing: there is no route, or it
+// is through the tunnel itself.
+func Dead(device *apply.State, addrs []netip.AddrPort) (map[netip.Addr]bool, error) {
+	f, err := ask(addrs, sender{device.Device.FwMark, device.Device.ListenPort}, linksOut{own: device.LinkIndex})
 	if err != nil {
 		return nil, err
 	}
@@ -35,12 +42,16 @@ func Dead(addrs []netip.Addr, mark uint32, own int) (map[netip.Addr]bool, error)
 	return dead, nil
 }
 
-// lookUp asks the kernel for the route to each address, for packets that carry mark.
-func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (found, error) {
-	return ask(addrs, mark, outOf(links, own))
+// LeadsInto reports whether the device's encrypted packets to an address would be routed
+// into the tunnel itself.
+func LeadsInto(device *apply.State, addr netip.AddrPort) bool {
+	f, err := ask([]netip.AddrPort{addr}, sender{device.Device.FwMark, device.Device.ListenPort},
+		linksOut{own: device.LinkIndex})
+	return err == nil && f.looped[addr.Addr()]
 }
 
-func ask(addrs []netip.Addr, mark uint32, links linksOut) (f found, err error) {
+// ask asks the kernel for the route to each address, for packets of the sender.
+func ask(addrs []netip.AddrPort, from sender, links linksOut) (f found, err error) {
 	if len(addrs) == 0 {
 		return f, nil
 	}
@@ -53,7 +64,7 @@ func ask(addrs []netip.Addr, mark uint32, links linksOut) (f found, err error) {
 	for some := range slices.Chunk(addrs, 32) { // as many as the socket's buffer has room for answers
 		requests := make([]mdlayher.Message, len(some))
 		for i, a := range some {
-			if requests[i], err = routeRequest(a.WithZone(""), mark); err != nil {
+			if requests[i], err = routeRequest(a, from); err != nil {
 				return f, err
 			}
 		}
@@ -62,7 +73,7 @@ func ask(addrs []netip.Addr, mark uint32, links linksOut) (f found, err error) {
 		}
 		for _, a := range some {
 			answer, err := conn.Receive()
-			f.take(a, answer, err, links)
+			f.take(a.Addr(), answer, err, links)
 		}
 	}
 	return f, nil
@@ -125,8 +136,8 @@ func isUnrouted(err error) bool {
 }
 
 // routeRequest asks for the route to an address as it is in the table (RTM_F_FIB_MATCH).
-func routeRequest(a netip.Addr, mark uint32) (mdlayher.Message, error) {
-	family := byte(unix.AF_INET)
+func routeRequest(to netip.AddrPort, from sender) (mdlayher.Message, error) {
+	family, a := byte(unix.AF_INET), to.Addr().WithZone("")
 	if a.Is6() {
 		family = unix.AF_INET6
 	}
@@ -135,8 +146,16 @@ func routeRequest(a netip.Addr, mark uint32) (mdlayher.Message, error) {
 	binary.NativeEndian.PutUint32(head[8:], unix.RTM_F_FIB_MATCH)
 	e := mdlayher.NewAttributeEncoder()
 	e.Bytes(unix.RTA_DST, a.AsSlice())
-	if mark != 0 {
-		e.Uint32(unix.RTA_MARK, mark)
+	if from.mark != 0 {
+		e.Uint32(unix.RTA_MARK, from.mark)
+	}
+	e.Uint8(unix.RTA_IP_PROTO, unix.IPPROTO_UDP)
+	e.ByteOrder = binary.BigEndian // the ports are as in a packet
+	if from.port != 0 {
+		e.Uint16(unix.RTA_SPORT, uint16(from.port))
+	}
+	if to.Port() != 0 {
+		e.Uint16(unix.RTA_DPORT, to.Port())
 	}
 	attrs, err := e.Encode()
 	return mdlayher.Message{

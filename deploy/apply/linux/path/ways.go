@@ -48,12 +48,3 @@ func probes(prefix netip.Prefix) (addrs []netip.Addr) {
 	}
 	return addrs
 }
-
-// LeadsInto reports whether the tunnel's own encrypted packets to addr would be routed into
-// the tunnel, again and again. A plan prevents that with policy routing; setting the
-// endpoint alone does not.
-func LeadsInto(nl *netlink.Handle, device *apply.State, addr netip.Addr) bool {
-	routes, err := nl.RouteGetWithOptions(addr.WithZone("").AsSlice(),
-		&netlink.RouteGetOptions{Mark: device.Device.FwMark})
-	return err == nil && len(routes) > 0 && routes[0].LinkIndex == device.LinkIndex
-}
