@@ -21,7 +21,7 @@ set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
-export GOFLAGS=-mod=mod
+export GOFLAGS="-mod=mod -modcacherw" HOME="${HOME:-$dir}"
 cat >main.go <<'END'
 package main
 
