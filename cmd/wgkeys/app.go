@@ -10,6 +10,7 @@ import (
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/words"
 )
 
 // run is the program without its process: arguments to error. A verb calls begin first, and
@@ -80,8 +81,11 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 
 		DisableSliceFlagSeparator: true, // a comma is a letter of a file's name
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return ui.Usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named",
-				"wgkeys --help")
+			why := "flags belong to a verb, and none is named"
+			if name := undefinedFlag(err); words.Nearest(name, slices.Values([]string{"version"})) != "" || name == "V" {
+				why = "there is no flag " + dashed(name) + ": did you mean --version?"
+			}
+			return ui.Usage("cannot read the command line of", "wgkeys", why, "wgkeys --help")
 		},
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "tell which wgkeys this is"}},
 		Action: func(c *cli.Context) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"wgkeys/cmd/internal/manual"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/words"
 )
 
 // help prints the help text of the verb or the guide named in words, or that of the
@@ -277,7 +277,7 @@ func dashed(flag string) string {
 // flagError translates errors of package flag about a command line.
 func flagError(err error, flags []cli.Flag) error {
 	text := err.Error()
-	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+	if name := undefinedFlag(err); name != "" {
 		var known []string
 		for _, f := range flags {
 			known = append(known, f.Names()...)
@@ -285,13 +285,40 @@ func flagError(err error, flags []cli.Flag) error {
 		why := "there is no flag " + dashed(name)
 		if near := ui.DidYouMean(name, known, dashed); near != "" {
 			why += ": " + near
+		} else if letters := oneLetterFlags(name, known); letters != "" {
+			why = "one-letter flags are written apart: " + letters
 		}
 		return errors.New(why)
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return errors.New("the flag " + dashed(name) + " needs a value")
 	}
+	if _, name, ok := strings.Cut(text, " for -"); ok && strings.HasPrefix(text, "invalid boolean value") {
+		name, _, _ = strings.Cut(name, ":")
+		return errors.New("the flag " + dashed(name) + " has no value")
+	}
 	return valueError(text, flags, err)
+}
+
+// undefinedFlag is the name of the flag that err says is not known, "" for another error.
+func undefinedFlag(err error) string {
+	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// oneLetterFlags spells flags of a letter each that were written as one, "" if one is not known.
+func oneLetterFlags(letters string, known []string) string {
+	var all []string
+	for _, letter := range letters {
+		if !slices.Contains(known, string(letter)) {
+			return ""
+		}
+		all = append(all, "-"+string(letter))
+	}
+	return strings.Join(all, " ")
 }
 
 // valueError says what a flag takes that has a value of another type; any other error is
@@ -318,29 +345,25 @@ func valueError(text string, flags []cli.Flag, err error) error {
 
 // noSuchVerb is the error of an unknown verb.
 func noSuchVerb(typed string, app *cli.App) error {
-	for _, t := range topics() {
-		if t.name == typed {
-			return ui.Usage("no such command", typed, "it is a guide", "wgkeys help "+typed)
-		}
-	}
-	return ui.Usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
-}
-
-// didYouMean returns a hint with the verb or guide nearest to the one that was typed.
-func didYouMean(typed string, app *cli.App) string {
 	var known []string
 	for _, c := range app.VisibleCommands() {
 		known = append(known, c.Name)
 	}
 	guide := map[string]bool{}
 	for _, t := range topics() {
+		if t.name == typed {
+			return ui.Usage("no such command", typed, "it is a guide", "wgkeys help "+typed)
+		}
 		known, guide[t.name] = append(known, t.name), true
 	}
-	spell := func(name string) string {
-		if guide[name] {
-			name = "help " + name
-		}
-		return strconv.Quote(name)
+	near := words.Nearest(typed, slices.Values(append(known, "version")))
+	switch {
+	case near == "":
+		return ui.Usage("no such command", typed, "wgkeys has no verb or guide of that name", "wgkeys --help")
+	case near == "version":
+		return ui.Usage("no such command", typed, "it is a flag", "wgkeys --version")
+	case guide[near]:
+		return ui.Usage("no such command", typed, `did you mean "help `+near+`"?`, "wgkeys help "+near)
 	}
-	return cmp.Or(ui.DidYouMean(typed, known, spell), "wgkeys has no verb of that name")
+	return ui.Usage("no such command", typed, "did you mean "+strconv.Quote(near)+"?", "wgkeys "+near+" --help")
 }

@@ -61,7 +61,7 @@ func doInit(e *env) error {
 		}
 		return joinList(e, dir)
 	}
-	if err := repo.RequireNone(e.ctx, dir); err != nil {
+	if err := errors.Join(requireNoneAbove(dir), repo.RequireNone(e.ctx, dir)); err != nil {
 		return err
 	}
 	recipients, err := ownRecipients(e, dir, !e.cli.Bool("classic"))
@@ -82,6 +82,17 @@ func doInit(e *env) error {
 	}
 	e.ui.Say("next: write tunnels/wg0.toml, as wgkeys help start does, then wgkeys gen HOST...")
 	return nil
+}
+
+// requireNoneAbove refuses a folder of a repository, in which init was perhaps typed by
+// mistake: the verbs would find the inner repository there, and git the outer one.
+func requireNoneAbove(dir string) error {
+	above, err := repo.Find(filepath.Dir(dir))
+	if err != nil {
+		return nil // there is none, or what is wrong with it is not our concern
+	}
+	return fault.NewFile("cannot make a repository in", dir, above.Dir+" is one already",
+		"wgkeys check -C "+ui.Quoted(above.Dir)+"; or if that is none: rm "+ui.Quoted(filepath.Join(above.Dir, repo.Marker)))
 }
 
 // ownRecipients are those of the user's identity; if there is none it is made. If an
@@ -143,7 +154,7 @@ func newIdentity(e *env, postQuantum bool) ([]string, error) {
 
 func sayKind(e *env, postQuantum bool) {
 	if postQuantum {
-		e.ui.Say("the vault is post-quantum: to open it elsewhere takes age 1.3 or later (--classic for older ones); git keeps ciphertext for ever, so this cannot be made good later")
+		e.ui.Say("the vault is post-quantum: wgkeys opens it, and age from version 1.3 on (--classic makes one that every age opens)")
 		return
 	}
 	e.ui.Say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
