@@ -137,7 +137,13 @@ func tellFindings(e *env, r *repo.Repo, found []check.Finding) error {
 
 // sayNothing says that nothing was found, and what could not be checked without git.
 func sayNothing(e *env, r *repo.Repo) {
-	if r.Tops() == nil {
+	switch {
+	case e.ui.Quiet:
+		return
+	case r.Tops() != nil && !repo.Committed(e.ctx, r):
+		e.ui.Say("nothing found in the files, of which no commit has any yet: git -C %[1]s add -A && git -C %[1]s commit", ui.Quoted(r.Dir))
+		return
+	case r.Tops() == nil:
 		e.ui.Say("nothing found in the files; they are not in git, so what is in no commit is not known, and there is no history: git init %s", ui.Quoted(r.Dir))
 		return
 	}

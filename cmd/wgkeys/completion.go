@@ -2,6 +2,7 @@ package main
 
 import (
 	"embed"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,7 +32,10 @@ func completionCommand() (*cli.Command, func(*env) error) {
 }
 
 func doCompletion(e *env) error {
-	name, err := e.oneName(func() (string, error) { return "", nil })
+	name, err := e.oneName(func() (string, error) {
+		return "", ui.Usage("no shell named for", "wgkeys completion", "there are "+strings.Join(shellNames, ", "),
+			"wgkeys completion bash")
+	})
 	if err != nil {
 		return err
 	}

@@ -59,8 +59,10 @@ func doExport(e *env) error {
 		}
 		return x.all(e.cli.String("all"))
 	}
-	if len(e.names()) != 1 {
-		return ui.Usage("no host named for", "wgkeys export", "it writes the tunnel of one host", "wgkeys export HOST")
+	if _, err := e.oneName(func() (string, error) {
+		return "", ui.Usage("no host named for", "wgkeys export", "it writes the tunnel of one host", "wgkeys export HOST")
+	}); err != nil {
+		return err
 	}
 	v, _, err := viewOf(e)
 	if err != nil {

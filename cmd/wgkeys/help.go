@@ -291,13 +291,23 @@ func flagError(err error, flags []cli.Flag) error {
 		return errors.New(why)
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-		return errors.New("the flag " + dashed(name) + " needs a value")
+		return errors.New("the flag " + dashed(name) + " needs a value" + placeholder(name, flags))
 	}
 	if _, name, ok := strings.Cut(text, " for -"); ok && strings.HasPrefix(text, "invalid boolean value") {
 		name, _, _ = strings.Cut(name, ":")
 		return errors.New("the flag " + dashed(name) + " has no value")
 	}
 	return valueError(text, flags, err)
+}
+
+// placeholder is ": DIR", with what the help has as the value of a flag.
+func placeholder(name string, flags []cli.Flag) string {
+	for _, f := range flags {
+		if value, _ := flagUsage(f); slices.Contains(f.Names(), name) && value != "" {
+			return ": " + value
+		}
+	}
+	return ""
 }
 
 // undefinedFlag is the name of the flag that err says is not known, "" for another error.

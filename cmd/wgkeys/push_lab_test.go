@@ -242,7 +242,7 @@ func pushWithoutPrograms(u *labtest.Users) {
 	u.Must(u.Shale, "mv $(command -v wg) /run/away/")
 	for command, says := range map[string]string{
 		"push": `wgkeys: error: no way to check keys on host "shale": neither wg nor wgkeys is installed there
-wgkeys: hint: on shale: apt install wireguard-tools
+wgkeys: hint: wgkeys install shale, or on shale: apt install wireguard-tools
 `,
 		"apply": `wgkeys: error: cannot run wgkeys on host "shale": it is not installed there
 wgkeys: hint: wgkeys install shale

@@ -37,8 +37,10 @@ func qrCommand() (*cli.Command, func(*env) error) {
 }
 
 func doQR(e *env) error {
-	if len(e.names()) != 1 {
-		return ui.Usage("no host named for", "wgkeys qr", "it shows the tunnel of one host", "wgkeys qr HOST")
+	if _, err := e.oneName(func() (string, error) {
+		return "", ui.Usage("no host named for", "wgkeys qr", "it shows the tunnel of one host", "wgkeys qr HOST")
+	}); err != nil {
+		return err
 	}
 	v, t, err := viewOf(e)
 	if err != nil {

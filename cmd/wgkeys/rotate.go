@@ -105,7 +105,11 @@ func checkRotate(e *env) error {
 // runRotations asks the user, and replaces the keys.
 func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	q.Announce()
-	if err := e.confirmed(fmt.Sprintf("rotate %d of them?", q.Count())); err != nil {
+	question := "rotate it?"
+	if q.Count() != 1 {
+		question = fmt.Sprintf("rotate %d of them?", q.Count())
+	}
+	if err := e.confirmed(question); err != nil {
 		return err
 	}
 	errs := q.Run(e.ctx)

@@ -31,6 +31,10 @@ func schemaNames() (names []string) {
 // schema prints the schema with a name.
 func schema(u *ui.UI, name string) error {
 	names := schemaNames()
+	if name == "" {
+		return ui.Usage("no schema named for", "wgkeys help --schema", "there are "+strings.Join(names, ", "),
+			"wgkeys help --schema tunnel")
+	}
 	text, err := schemas.ReadFile(path.Join(schemaDir, name+schemaEnd))
 	if err != nil {
 		return ui.Usage("no such schema", name, ui.Among(name, names), "wgkeys help --schema tunnel")

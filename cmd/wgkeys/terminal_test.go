@@ -261,7 +261,7 @@ func TestTerminal(t *testing.T) {
 	})
 	t.Run("Question", func(t *testing.T) {
 		x := onTerminal(t, "wgkeys", "rotate", "slate", "-C", v.net, "-i", v.identity)
-		x.shows("rotate 1 of them? [y/N] ")
+		x.shows("rotate it? [y/N] ")
 		x.types("\x03")
 		if code := x.wait(); code != ui.ExitFailed || !strings.Contains(x.shown(), "interrupted") {
 			t.Errorf("exit %d\n%s", code, x.shown())

@@ -117,7 +117,7 @@ func (c *conn) lacking(command string) error {
 	switch command {
 	case "wg":
 		return fault.NewHost("no way to check keys on host", c.host, "neither wg nor wgkeys is installed there",
-			"on "+c.host+": apt install wireguard-tools")
+			"wgkeys install "+c.host+", or on "+c.host+": apt install wireguard-tools")
 	case "sudo":
 		return fault.NewHost("cannot become root on host", c.host,
 			fmt.Sprintf("user %q is not root there, and there is no sudo", c.user), "")

@@ -79,7 +79,7 @@ func TestNoEntry(t *testing.T) {
 			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`, ""},
 		"no wg": {"root", "/bin/sh", []string{without + "/usr/bin/wg"},
 			`no way to check keys on host "shale": neither wg nor wgkeys is installed there`,
-			"on shale: apt install wireguard-tools"},
+			"wgkeys install shale, or on shale: apt install wireguard-tools"},
 		"no mktemp": {"root", "/bin/sh", []string{without + "/usr/bin/mktemp"},
 			`no way to install files on host "shale": there is no command "mktemp"`, ""},
 		"no login": {"guest", "/usr/sbin/nologin", nil,

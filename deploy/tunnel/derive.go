@@ -113,6 +113,7 @@ func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.Publ
 			}
 		}
 	}
+	slices.Sort(toMake) // so that two hosts have the same hint
 	for _, name := range missing {
 		file, hint := pubFile(name, t.Name), t.Commands.Run("gen", toMake...)
 		if t.Unmanaged(name) {

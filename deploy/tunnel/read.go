@@ -47,7 +47,7 @@ func (r *reader) unknown(n *node, name, near string) {
 	hint, why := helpKeys, ""
 	switch {
 	case plain == "privatekey" || plain == "presharedkey":
-		hint, why = "wgkeys gen "+n.hostOr("HOST"), "a secret has no place in a plain file"
+		hint, why = r.t.Commands.Run("gen", n.hostOr("HOST")), "a secret has no place in a plain file"
 	case near != "":
 		why = "did you mean " + strconv.Quote(near) + "?"
 	case plain == "publickey":

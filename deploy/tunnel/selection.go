@@ -118,6 +118,9 @@ func noSuchTag(tunnels []*Tunnel, tag string) error {
 
 // NoSuchHost is the error for a name that no tunnel has, with the nearest name.
 func NoSuchHost(tunnels []*Tunnel, name string) error {
+	if slices.ContainsFunc(tunnels, func(t *Tunnel) bool { return t.Name == name }) {
+		return aTunnel(name)
+	}
 	hosts := map[string]bool{}
 	for host := range hostsOf(tunnels) {
 		hosts[host] = true

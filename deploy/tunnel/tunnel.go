@@ -19,8 +19,18 @@ func (t *Tunnel) host(name string) (*host, error) {
 	if h, ok := t.hosts[name]; ok {
 		return h, nil
 	}
+	if name == t.Name {
+		return nil, aTunnel(name)
+	}
 	return nil, fault.WrapHost(noSuch{errors.New(path.Join(Dir, t.Name+ext) + " does not name it" +
 		didYouMean(name, maps.Keys(t.hosts)))}, "no such host", name, t.nameOne())
+}
+
+// aTunnel is the error for the name of a tunnel where one of a host belongs: wg-quick(8) takes
+// that of the tunnel.
+func aTunnel(name string) error {
+	return fault.WrapHost(noSuch{errors.New("it is the name of a tunnel: -t " + name)}, "no such host", name,
+		"wgkeys show -t "+name)
 }
 
 // ErrNoSuch marks the error of a name, of a host or a tunnel, that nothing has.

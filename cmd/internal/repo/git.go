@@ -181,6 +181,16 @@ func (r *Repo) NarrowClones(ctx context.Context) (all []error) {
 	return all
 }
 
+// Committed reports whether the present commit has the repository at all.
+func Committed(ctx context.Context, r *Repo) bool {
+	dir, err := realPath(r.Dir)
+	if err != nil {
+		return false
+	}
+	top, err := git.Top(dir)
+	return err == nil && git.Has(ctx, top, "HEAD", filepath.Join(dir, Marker))
+}
+
 // Tops returns the working trees that contain the repository: vault and keyring may be
 // submodules, which have a history of their own. It is nil without git.
 func (r *Repo) Tops() (all []string) {
