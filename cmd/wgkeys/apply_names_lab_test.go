@@ -149,6 +149,37 @@ func TestLabApplyNameBehindItsOwnTunnel(t *testing.T) {
 	shaleAnswers(u, "after the move")
 }
 
+// TestLabApplyNameInItsOwnRoute: shale moves to an address in a network that basalt reaches
+// through it. Nobody has to do anything for it, and a plan takes nothing of it back, whether
+// shale is there or has gone again.
+func TestLabApplyNameInItsOwnRoute(t *testing.T) {
+	u := newNamed(t, "keepalive = 3\n[hosts.basalt.peer.shale]\nallowed_ips = [\"93.93.130.64/26\", \"10.9.0.1/32\"]\n")
+	setHosts(u, demo.ShaleAddr)
+	before := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "wgkeys apply --quiet")
+	shaleAnswers(u, "before the move")
+	nothingToDo := func(when string) {
+		t.Helper()
+		if out := u.Must(u.Basalt, "wgkeys plan 2>&1"); !strings.Contains(out, "nothing to do") {
+			t.Errorf("%s there is something to do:\n%s", when, out)
+		}
+	}
+	shaleMoves(u)
+	setHosts(u, "93.93.130.77")
+	shaleAnswers(u, "after the move")
+	nothingToDo("after the move")
+	if out := u.Must(u.Basalt, "ip route get 93.93.130.78"); !strings.Contains(out, "dev wg0") {
+		t.Errorf("the network is not reached through the tunnel any more: %s", out)
+	}
+	u.Must(u.Shale, "wgkeys down --quiet && ip address del 93.93.130.77/24 dev eth0 && ip address add "+demo.ShaleAddr+
+		"/24 dev eth0 && ip route replace default via 93.93.130.1 && wgkeys apply --quiet")
+	setHosts(u, demo.ShaleAddr)
+	shaleAnswers(u, "after the way back")
+	nothingToDo("after the way back")
+	u.Must(u.Basalt, "wgkeys down --quiet")
+	u.Same(u.Basalt, before, "after down")
+}
+
 // providerDNS is the resolver of basalt's provider, beyond its router.
 const providerDNS = "198.51.100.53"
 

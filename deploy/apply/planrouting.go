@@ -39,6 +39,7 @@ func NeedsPolicyRouting(view *tunnel.View, state *State) bool {
 func policyRoutes(p *planner) map[netip.Prefix]bool {
 	found := map[netip.Prefix]bool{}
 	addAround(p, found)
+	keepRouted(p, found)
 	for _, r := range p.view.Routes {
 		// Who gives it a metric or a gateway wants it beside the host's own routes,
 		// where it can stand there.
@@ -48,6 +49,31 @@ func policyRoutes(p *planner) map[netip.Prefix]bool {
 		}
 	}
 	return found
+}
+
+// keepRouted adds the routes that have policy routing already while a name that is not
+// looked up now may have more addresses than the one in use: otherwise the plan after the
+// one that has looked it up would take back what that found to be needed.
+func keepRouted(p *planner, found map[netip.Prefix]bool) {
+	routed := map[netip.Prefix]bool{}
+	for _, r := range p.state.Routes {
+		if r.Table != 0 && slices.ContainsFunc(p.state.Rules, func(of Rule) bool {
+			return of.NotMark.Value != 0 && of.Table == r.Table && of.IPv6 == r.Prefix.Addr().Is6()
+		}) {
+			routed[r.Prefix] = true
+		}
+	}
+	if len(routed) == 0 || !slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
+		e, lookedUp := p.state.Endpoints[q.Endpoint]
+		return tunnel.IsName(q.Endpoint) && (!lookedUp || e.Err != nil)
+	}) {
+		return
+	}
+	for _, r := range p.view.Routes {
+		if routed[r.Prefix] {
+			found[r.Prefix] = true
+		}
+	}
 }
 
 // endpointsElsewhere reports whether the encrypted packets of all peers are

@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -197,6 +198,38 @@ addresses = ["10.7.0.2/32", "2001:db8:7767::2/128"]
 		}
 		if fmt.Sprint(got) != c.want {
 			t.Errorf("%s %s: unreachable are %s, want %s", c.routes, c.also, got, c.want)
+		}
+	}
+}
+
+// TestRoutedForAName: policy routing that one address of a name needs is there while another
+// is in use, and is not taken back by a plan that has not looked the name up.
+func TestRoutedForAName(t *testing.T) {
+	v := view(t, strings.NewReplacer("192.0.2.1", "a.example.net", "0.0.0.0/0", "198.18.0.0/24").Replace(allThroughShale),
+		"basalt", nil)
+	h := newHost(t)
+	inside, elsewhere := netip.MustParseAddrPort("198.18.0.7:51820"), netip.MustParseAddrPort("192.0.2.1:51820")
+	name := v.Peers[0].Endpoint
+	h.names[name] = apply.Endpoint{Addr: elsewhere, More: []netip.AddrPort{inside}}
+	h.apply(t, v)
+	for title, found := range map[string]map[string]apply.Endpoint{
+		"not looked up": nil,
+		"not found":     {name: {Err: errStop}},
+		"both":          {name: h.names[name]},
+		"the other":     {name: {Addr: elsewhere}},
+	} {
+		j, others := h.journal(t, "wg0")
+		state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Endpoints = found
+		plan, err := apply.Make(v, state, j, others)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := len(plan.Steps) > 0, title == "the other"; got != want {
+			t.Errorf("%s: it takes steps: %t, want %t\n%s", title, got, want, spelled(plan))
 		}
 	}
 }

@@ -40,30 +40,71 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 	if err != nil {
 		return err
 	}
-	plan, moved := s.planMoves(view, device, j, moves)
+	plan, moved, routed := s.planMoves(view, device, j, moves)
 	if err := apply.Run(ctx, s.Kernel, j, plan, func(apply.Step) {}); err != nil {
 		return err
 	}
-	return s.Nudge(view.Tunnel, moved)
+	if err := s.Nudge(view.Tunnel, moved); err != nil || routed == nil {
+		return err
+	}
+	return s.moveRouted(ctx, view, routed)
+}
+
+// moveRouted moves peers to addresses that are in the tunnel's own routes, with the policy
+// routing that the encrypted packets then need. Where an apply has something else to do
+// besides, that is for whoever runs it.
+func (s *Session) moveRouted(ctx context.Context, view *tunnel.View, moves []Move) error {
+	state, others, err := s.observe(ctx, view.Tunnel, view)
+	if err != nil {
+		return err
+	}
+	for _, m := range moves {
+		delete(state.Endpoints, m.Name)
+	}
+	if plan, err := apply.Make(view, state, s.mine, others); err != nil || len(plan.Steps) > 0 {
+		return err
+	}
+	if state.Endpoints == nil {
+		state.Endpoints = map[string]apply.Endpoint{}
+	}
+	for _, m := range moves {
+		state.Endpoints[m.Name] = apply.Endpoint{Addr: m.To}
+	}
+	for range 2 { // what policy routing needs to know of the host is read once it is there
+		plan, err := apply.Make(view, state, s.mine, others)
+		if err != nil {
+			return err
+		}
+		if err := apply.Run(ctx, s.Kernel, s.mine, plan, func(apply.Step) {}); err != nil {
+			return err
+		}
+		if state, others, err = s.observe(ctx, view.Tunnel, view); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // planMoves is the plan for the moves of peers whose state has not changed, with their
-// keys.
+// keys. Routed are the moves to where the tunnel itself leads.
 func (s *Session) planMoves(view *tunnel.View, device *apply.State, j *journal.Journal,
-	moves []Move) (*apply.Plan, []keyring.PublicKey) {
+	moves []Move) (plan *apply.Plan, moved []keyring.PublicKey, routed []Move) {
 	// With their preshared keys at hand: a peer that never answered is made again.
 	live := make(map[keyring.PublicKey]*apply.Peer, len(device.Peers))
 	for i := range device.Peers {
 		live[device.Peers[i].PublicKey] = &device.Peers[i]
 	}
-	plan := &apply.Plan{Tunnel: view.Tunnel, Host: view.Host}
-	var moved []keyring.PublicKey
+	plan = &apply.Plan{Tunnel: view.Tunnel, Host: view.Host}
 	for _, m := range moves {
 		now := live[m.Was.PublicKey]
 		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
 			continue
 		}
-		if s.LeadsInto(device, m.To) || apply.NamesAnother(j, now, m.Name) {
+		if apply.NamesAnother(j, now, m.Name) {
+			continue
+		}
+		if s.LeadsInto(device, m.To) {
+			routed = append(routed, m)
 			continue
 		}
 		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {
@@ -73,5 +114,5 @@ func (s *Session) planMoves(view *tunnel.View, device *apply.State, j *journal.J
 		plan.Steps = append(plan.Steps, apply.Step{Change: apply.MoveOf(view.Tunnel, m.Host, now, m.Name, m.To),
 			Why: "no handshake comes"})
 	}
-	return plan, moved
+	return plan, moved, routed
 }
