@@ -146,7 +146,7 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	case errors.Is(err, fs.ErrNotExist) && isNext(file):
 		return nil, s.fault(err, toRun(v, "rotate", host, file))
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, s.fault(err, toRun(v, "gen", host, file))
+		return nil, s.fault(err, toGen(v, host, file))
 	case errors.Is(err, fs.ErrPermission):
 		return nil, s.fault(err, "ls -l "+words.ForShell(s.path))
 	case err != nil:
@@ -199,12 +199,10 @@ func (e *MovedError) Tunnels() (from, to string, ok bool) {
 // rename it.
 func (e *MovedError) hint(path string) string {
 	if from, to, ok := e.Hosts(); ok {
-		return "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to +
-			"; else: git log -- " + words.ForShell(path)
+		return words.IfRenamed("", from, to) + "git log -- " + words.ForShell(path)
 	}
 	if from, to, ok := e.Tunnels(); ok {
-		return "if tunnel " + from + " is to be called " + to + ": wgkeys mv -t " + from + " " + to +
-			"; else: git log -- " + words.ForShell(path)
+		return words.IfRenamed("-t ", from, to) + "git log -- " + words.ForShell(path)
 	}
 	return "git log -- " + words.ForShell(path)
 }

@@ -151,6 +151,15 @@ func toRun(v Vault, verb, host, file string) string {
 	return in.Run(verb, host)
 }
 
+// toGen is what to do about a file that a host lacks.
+func toGen(v Vault, host, file string) string {
+	var in words.Commands
+	if v.Commands != nil {
+		in = v.Commands(file)
+	}
+	return in.Gen(host)
+}
+
 func (v Vault) repository() string { return filepath.Dir(v.Dir) }
 
 // Path returns the vault file of host's file, which is named as on the host:

@@ -115,9 +115,10 @@ func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.Publ
 	}
 	slices.Sort(toMake) // so that two hosts have the same hint
 	for _, name := range missing {
-		file, hint := pubFile(name, t.Name), t.Commands.Run("gen", toMake...)
+		file, hint := pubFile(name, t.Name), t.Commands.Gen(toMake...)
 		if t.Unmanaged(name) {
-			hint = "write its public key into " + file + ", or for one to export: " + t.Commands.Run("gen", name)
+			hint = t.Commands.IfNotRenamed([]string{name}, "write its public key into "+file+", or for one to export: "+
+				t.Commands.Run("gen", name))
 		}
 		errs = append(errs, fault.NewHost("no public key yet for host", name, "there is no "+file, hint))
 	}

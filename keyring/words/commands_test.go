@@ -16,7 +16,7 @@ func TestCommands(t *testing.T) {
 		{"wg1", "plan", []string{"web*"}, "wgkeys plan -t wg1 'web*'"},
 		{"wg1", "status", nil, "wgkeys status -t wg1"},
 	} {
-		if got := (Commands{test.tunnel}).Run(test.verb, test.hosts...); got != test.want {
+		if got := (Commands{Tunnel: test.tunnel}).Run(test.verb, test.hosts...); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)
 		}
 	}

@@ -78,7 +78,7 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	}
 	seen, settled := map[string]bool{}, map[string]bool{}
 	var alike []repo.Unmerged
-	for _, u := range all {
+	for _, u := range addRenamedTwice(c, all, op) {
 		seen[c.relative(u.FullPath)], seen[u.FullPath] = true, true
 		switch {
 		case u.File != "" && u.Alike():
@@ -104,6 +104,22 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	c.found = slices.DeleteFunc(c.found, func(f Finding) bool {
 		return seen[f.File] && f.conflict || f.other && settled[f.Host]
 	})
+}
+
+// addRenamedTwice reports names that both sides have changed, and returns the other files.
+func addRenamedTwice(c *checker, all []repo.Unmerged, op git.Operation) []repo.Unmerged {
+	twice, rest := renamedTwice(all)
+	unsettled := slices.ContainsFunc(rest, func(u repo.Unmerged) bool { return u.Host == "" })
+	for _, r := range twice {
+		f, what := r.finding(c.repo, c.parsed, all[0].Top, op, unsettled)
+		c.add(f, filepath.Join(all[0].Top, r.bases[0]), 0, "%s", what)
+		for _, host := range []string{r.ours, r.theirs} {
+			if !r.isTunnel && !unsettled {
+				c.meanwhile = append(c.meanwhile, meanwhile{host, host, f.Hint})
+			}
+		}
+	}
+	return rest
 }
 
 // rekeyAndGoOn is the hint where rekey knows which side to take.

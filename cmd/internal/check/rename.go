@@ -7,6 +7,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -33,7 +34,7 @@ func (c *checker) hintRename() {
 			continue // its own hint says so
 		}
 		if f.Check == "key" && f.Host == lacking[0] || f.Check == "orphaned" && f.Host == orphaned[0] {
-			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: " + f.Hint
+			f.Hint = words.IfRenamed("", from, to) + f.Hint
 		}
 	}
 }
@@ -49,7 +50,7 @@ func hintRenamedTunnel(c *checker) {
 		f := &c.found[i]
 		old := f.Check == "orphaned" && f.Tunnel == from
 		if old || f.lacks != "" && f.Tunnel == to {
-			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv -t " + from + " " + to + "; else: " + f.Hint
+			f.Hint = words.IfRenamed("-t ", from, to) + f.Hint
 		}
 	}
 }

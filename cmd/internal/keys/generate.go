@@ -16,6 +16,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -50,6 +51,11 @@ func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hos
 
 // keys makes the keys of hosts, and the preshared keys of t, which may be nil.
 func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) error {
+	for _, host := range hosts {
+		if err := g.renamed(host); err != nil {
+			return err
+		}
+	}
 	if err := g.maker.Repo.Vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
 		return err
 	}
@@ -72,6 +78,20 @@ func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) 
 		return nil
 	}
 	return g.psks(t, hosts)
+}
+
+// renamed refuses to make another key for a host that has one in a tunnel whose file somebody
+// seems to have renamed: with it, the old one could no longer get the new name.
+func (g *generator) renamed(host string) error {
+	r := g.maker.Repo
+	old := repo.FormerTunnel(r, g.tunnel, host)
+	if old == "" {
+		return nil
+	}
+	keep := r.Ring.Path(host, old)
+	return fault.NewFile("another key would be made beside", keep, "there is no tunnels/"+old+".toml: "+g.tunnel+
+		" may be its new name", words.IfRenamed("-t ", old, g.tunnel)+"rm "+
+		repo.Existing(keep, r.Vault.Path(host, vault.KeyFile(old)))+", then "+repo.Commands(r, g.tunnel).Run("gen", host))
 }
 
 // warnUnnamed warns of a host that the tunnel file does not name. If its key was just made,

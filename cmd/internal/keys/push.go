@@ -278,7 +278,7 @@ func genIfNone(t *tunnel.Tunnel, host string, err error) string {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	return t.Commands.Run("gen", host)
+	return t.Commands.Gen(host)
 }
 
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
@@ -330,7 +330,7 @@ func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
 			return fault.WrapHost(h.Err, "no preshared key to push to host", host, "")
 		case h.Err != nil:
 			return fault.WrapHost(h.Err, "no preshared key to push to host", host,
-				repo.Commands(p.maker.Repo, tunnel).Run("gen", h.Host))
+				repo.Commands(p.maker.Repo, tunnel).Gen(h.Host))
 		}
 	}
 	f.Want = other.PSK

@@ -97,7 +97,7 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 // keyring, which is err. Of one that wgkeys made the metadata tells it. Of any other it is
 // not taken from the file: whoever may write there could give a host a key that he has.
 func WithoutPublic(r *Repo, host, tunnel string, err error) error {
-	hint := Commands(r, tunnel).Run("gen", host)
+	hint := Commands(r, tunnel).Gen(host)
 	file := vault.KeyFile(tunnel)
 	if _, meta := r.Vault.Meta(host, file); errors.Is(meta, vault.ErrNoMeta) {
 		public := r.Ring.Path(host, tunnel)

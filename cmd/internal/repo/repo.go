@@ -36,6 +36,7 @@ type Repo struct {
 	unlock  func()   // the keyring
 	Changes changes
 	swept   map[string]bool // hosts
+	former  *former
 }
 
 // Find finds the repository of a folder, as git does: in the folder itself or the nearest
@@ -84,6 +85,7 @@ func openRepo(dir string, text []byte) (*Repo, error) {
 
 		Changes: changes{dir: dir, ring: filepath.Join(dir, "keyring"), vault: filepath.Join(dir, "vault")},
 	}
+	r.former = &former{dir: dir, tunnels: r.Tunnels()}
 	r.Ring.Refuse = (&privateKeys{ring: r.Ring.Dir, vault: &r.Vault}).refuse
 	r.Vault.Commands = func(file string) words.Commands {
 		of, _ := OwnerOf(file)
@@ -190,11 +192,16 @@ func Parse(r *Repo, name string) (*tunnel.Tunnel, error) {
 
 // Commands returns how a hint names a tunnel: with -t if there are several.
 func Commands(r *Repo, tunnel string) words.Commands {
-	if names, err := r.TunnelNames(""); err != nil || len(names) < 2 {
-		return words.Commands{}
+	c := words.Commands{IfFormer: func(hosts []string) string { return r.former.ifRenamed(tunnel, hosts) }}
+	if names, err := r.TunnelNames(""); err == nil && len(names) > 1 {
+		c.Tunnel = tunnel
 	}
-	return words.Commands{Tunnel: tunnel}
+	return c
 }
+
+// FormerTunnel returns the only tunnel without a file in which a host has a key that it
+// lacks in the named one, as if the file was renamed by hand; otherwise "".
+func FormerTunnel(r *Repo, name, host string) string { return r.former.tunnel(name, host) }
 
 func noTunnel(r *Repo) error {
 	return fault.NewFile("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",

@@ -1,0 +1,123 @@
+package repo
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
+)
+
+// A former looks for the keys of hosts that lack one under another name: somebody has
+// renamed a tunnel's file, or a host in it, by hand. Then another key would be wrong.
+type former struct {
+	dir     string // the repository
+	tunnels fs.FS
+
+	once    sync.Once
+	keys    map[[2]string]bool // hosts and tunnels of the keys in the keyring and the vault
+	hosts   map[[2]string]bool // those of the tunnel files
+	named   map[string]bool    // the hosts alone
+	files   []string           // the tunnels alone
+	unknown bool               // a tunnel file cannot be read
+}
+
+// look reads the names of all keys and all hosts, once for all hints.
+func (f *former) look() {
+	f.keys, f.hosts, f.named = map[[2]string]bool{}, map[[2]string]bool{}, map[string]bool{}
+	names, err := tunnel.List(f.tunnels)
+	f.files = names
+	f.unknown = err != nil && !errors.Is(err, fs.ErrNotExist)
+	for _, name := range names {
+		t, err := tunnel.Parse(f.tunnels, name)
+		if err != nil {
+			f.unknown = true
+			return
+		}
+		for _, host := range t.Hosts() {
+			f.hosts[[2]string{host, name}], f.named[host] = true, true
+		}
+	}
+	f.lookIn("keyring", ".pub")
+	f.lookIn("vault", ".key.age")
+}
+
+// lookIn finds the keys in a folder. What cannot be read is reported when a key is needed.
+func (f *former) lookIn(folder, suffix string) {
+	path := filepath.Join(f.dir, folder)
+	hosts, _ := files.List(f.dir, path)
+	for _, h := range hosts {
+		all, _ := files.List(f.dir, filepath.Join(path, h.Name()))
+		for _, e := range all {
+			if name, ok := strings.CutSuffix(e.Name(), suffix); ok && tunnel.CheckName(name) == nil {
+				f.keys[[2]string{h.Name(), strings.TrimSuffix(name, ".next")}] = true
+			}
+		}
+	}
+}
+
+// tunnel returns the only tunnel without a file in which a host has a key that it lacks in
+// the named one; otherwise "".
+func (f *former) tunnel(name, host string) string {
+	f.once.Do(f.look)
+	if f.unknown || f.keys[[2]string{host, name}] || !slices.Contains(f.files, name) {
+		return ""
+	}
+	var old []string
+	for k := range f.keys {
+		if k[0] == host && !slices.Contains(f.files, k[1]) {
+			old = append(old, k[1])
+		}
+	}
+	return only(old)
+}
+
+// host returns the only host that no tunnel file names and that has a key in the named
+// tunnel, if only one host of that lacks one; otherwise "".
+func (f *former) host(name, host string) string {
+	f.once.Do(f.look)
+	if f.unknown || !f.hosts[[2]string{host, name}] {
+		return ""
+	}
+	for k := range f.hosts {
+		if k[1] == name && k[0] != host && !f.keys[k] {
+			return ""
+		}
+	}
+	var old []string
+	for k := range f.keys {
+		if k[1] == name && !f.named[k[0]] {
+			old = append(old, k[0])
+		}
+	}
+	return only(old)
+}
+
+func only(names []string) string {
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) == 1 {
+		return names[0]
+	}
+	return ""
+}
+
+// ifRenamed returns what to do if hosts of a tunnel, which lack keys, have them under another
+// name, and then "else: "; "" if they have not.
+func (f *former) ifRenamed(name string, hosts []string) string {
+	for _, host := range hosts {
+		if old := f.tunnel(name, host); old != "" {
+			return words.IfRenamed("-t ", old, name)
+		}
+	}
+	if len(hosts) == 1 {
+		if old := f.host(name, hosts[0]); old != "" {
+			return words.IfRenamed("", old, hosts[0])
+		}
+	}
+	return ""
+}
