@@ -20,7 +20,8 @@ const askComplete = "__complete"
 // What a script completes by the shell's own means.
 const someFile, someFolder = ":files", ":dirs"
 
-// taggedVerbs are the verbs that take patterns of names, and tags.
+// taggedVerbs are the verbs that log in to hosts, and take patterns of names, and tags; gen
+// takes these too.
 var taggedVerbs = []string{"push", "rotate", "status", "plan", "apply", "confirm", "down", "install", "uninstall"}
 
 // A completer finds the possible words in the place of the last one.
@@ -33,6 +34,7 @@ type completer struct {
 	current string
 
 	valued  map[string]bool // the flags that take a value
+	given   []string        // the flags that take none, as they stand on the line
 	waiting string          // the flag whose value is the next word
 	named   bool            // after "--": only names follow
 
@@ -87,6 +89,8 @@ func (c *completer) read(word string) {
 		c.set(flag, value)
 	case c.valued[flag] || c.isHelp() && (flag == "schema" || flag == "man"):
 		c.waiting = flag
+	default:
+		c.given = append(c.given, flag)
 	}
 }
 
@@ -147,11 +151,18 @@ func (c *completer) verbs() {
 	}
 }
 
+// ofHosts are the flags of import with which it takes hosts, and no files.
+var ofHosts = []string{"live", "take-over", "undo"}
+
 // args finds names for the verb.
 func (c *completer) args() {
 	usage := c.verb.ArgsUsage
+	if c.verb.Name == "import" && slices.ContainsFunc(c.given, func(f string) bool { return slices.Contains(ofHosts, f) }) {
+		usage = "HOST..."
+	}
 	switch several := strings.Contains(usage, "..."); {
 	case !several && len(c.names) > 0:
+	case c.verb.Name == "mv" && c.tunnel != "": // the new name of that
 	case c.verb.Name == "completion":
 		c.all(shellNames, "", c.current)
 	case strings.Contains(usage, "FILE"):
@@ -161,7 +172,7 @@ func (c *completer) args() {
 	case strings.Contains(usage, "HOST"):
 		logsIn := slices.Contains(taggedVerbs, c.verb.Name)
 		c.hosts("", c.current, logsIn)
-		if logsIn {
+		if logsIn || c.verb.Name == "gen" {
 			c.tags()
 		}
 	}

@@ -62,7 +62,7 @@ func TestComplete(t *testing.T) {
 		"push -C DIR basalt ":       "shale @berlin @web",
 		"push -C DIR @w":            "@web",
 		"push -C DIR @web @":        "@berlin",
-		"gen -C DIR @":              "",
+		"gen -C DIR @":              "@berlin @web",
 		"push -C DIR -t home ":      "granite", // its file is wrong: those with keys
 		"push -C DIR -t ":           "home wg0",
 		"push -C DIR --tunnel=w":    "--tunnel=wg0",
@@ -78,6 +78,9 @@ func TestComplete(t *testing.T) {
 		"graph --format ":           "dot mermaid svg",
 		"check --annotate ":         "github gitlab",
 		"import -C DIR ":            ":files",
+		"import -C DIR --live b":    "basalt",
+		"import -C DIR --undo s":    "shale",
+		"mv -C DIR -t wg0 ":         "",
 		"init ":                     ":dirs",
 		"completion ":               "bash zsh fish",
 		"completion bash ":          "",

@@ -6,7 +6,7 @@ import (
 )
 
 // legend explains the arrows.
-const legend = "arrows show who can start to whom: to an endpoint, OUTSIDE"
+const legend = "arrows lead from a host that can begin a handshake to an endpoint, OUTSIDE"
 
 // Mermaid returns g as a Mermaid flowchart, which many sites render in Markdown.
 func (g *Graph) Mermaid() string {
