@@ -266,7 +266,7 @@ func joinList(e *env, dir string) error {
 	for _, r := range mine {
 		e.ui.Printf("%s\n", r)
 	}
-	e.ui.Say("you cannot decrypt yet: have somebody who can add that line to %s, and run wgkeys rekey", path)
+	e.ui.Say("you cannot decrypt yet: have somebody who can add your recipient, which is printed, to vault/recipients.txt, and run wgkeys rekey")
 	return nil
 }
 

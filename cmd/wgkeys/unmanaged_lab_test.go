@@ -119,7 +119,7 @@ func TestLabUnmanaged(t *testing.T) {
 	r := l.exits(ui.ExitDone, "wgkeys rotate -y")
 	hub, other := publicKeyOf(l.Users, "basalt"), publicKeyOf(l.Users, "shale")
 	for host, key := range map[string]string{"basalt": hub, "shale": other} {
-		want := host + " wg0: to be given by hand, or with wgkeys export flint: its new public key, " + key + ", to flint, which"
+		want := host + " wg0: give flint its new public key by hand, or with wgkeys export flint: " + key + "; until then " + host
 		if !strings.Contains(r.Stderr, want) || strings.Index(r.Stderr, want) < strings.LastIndex(r.Stderr,
 			"answered with the next key") {
 			t.Errorf("rotate does not say at the end %q:\n%s", want, r.Stderr)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/cmd/internal/repo"
@@ -171,14 +172,29 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	case 1:
 		return print, nil
 	case 0:
-		return print, fault.New("no such recipient", who,
-			"no list of recipients, neither now nor in git's history, has it or names it so",
+		why := "no list of recipients, neither now nor in git's history, has it or names it so"
+		if near := ui.DidYouMean(who, p.names(), strconv.Quote); near != "" {
+			why += ": " + near
+		}
+		return print, fault.New("no such recipient", who, why,
 			"git log -p -- "+ui.Quoted(list))
 	}
 	for i, t := range texts {
 		texts[i] = fmt.Sprintf("%.24s… (fingerprint %s)", t, vault.RecipientsIn("", []byte(t))[0].Fingerprint)
 	}
 	return print, fault.New("more than one recipient", who, strings.Join(texts, ", "), "name the one by its fingerprint")
+}
+
+// names are those of all recipients that there ever were.
+func (p *past) names() (all []string) {
+	for _, r := range p.named {
+		for _, name := range []string{r.Name, r.Above} {
+			if name != "" {
+				all = append(all, name)
+			}
+		}
+	}
+	return all
 }
 
 // seen returns an error if nobody with that fingerprint ever was a recipient: a typing

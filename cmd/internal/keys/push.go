@@ -284,7 +284,11 @@ func genIfNone(t *tunnel.Tunnel, host string, err error) string {
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
 	public, err := p.maker.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		return fault.WrapHost(err, "nothing to push to host", host, genIfNone(t, host, err))
+		gen := genIfNone(t, host, err)
+		if gen != "" {
+			err = withoutHint(err)
+		}
+		return fault.WrapHost(err, "nothing to push to host", host, gen)
 	}
 	c, err := p.maker.Repo.KeyState(host, t.Name)
 	if err != nil {

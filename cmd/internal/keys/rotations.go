@@ -437,8 +437,9 @@ func (q *Rotations) tellByHand() {
 		if x.settled.IsZero() || len(x.unmanaged) == 0 {
 			continue
 		}
-		text := "to be given by hand, or with " + repo.ExportTo(x.unmanaged) + ": its new public key, " +
-			x.settled.String() + ", to " + strings.Join(x.unmanaged, ", ") + ", which cannot reach it until then"
+		others := strings.Join(x.unmanaged, ", ")
+		text := "give " + others + " its new public key by hand, or with " + repo.ExportTo(x.unmanaged) + ": " +
+			x.settled.String() + "; until then " + x.host + " cannot be reached from there"
 		if x.o.Now {
 			text += ", and whoever stole the old key can pass for it there"
 		}
