@@ -2,6 +2,7 @@ package install
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -51,7 +52,8 @@ const (
 // A conn is the controller's end of one conversation.
 type conn struct {
 	host     string
-	local    bool // it is this machine
+	local    bool   // it is this machine
+	dest     string // where ssh connects to; "": it does not
 	o        Options
 	session  *ssh.Session
 	in       *bufio.Reader
@@ -73,6 +75,9 @@ func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
 	_, c.local = r.(ssh.Local)
+	if client, ok := r.(*ssh.Client); ok {
+		c.dest = cmp.Or(client.Dest, client.Host)
+	}
 	c.patience, c.greeting = s.Patience(patience), s.Greeting(c.in, r, patience)
 	return c
 }

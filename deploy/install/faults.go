@@ -47,28 +47,26 @@ func (c *conn) unheard(err error) error {
 	exit := (*ssh.ExitError)(nil)
 	switch {
 	case c.user != "" && errors.As(err, &exit):
-		return c.noRoot(strings.TrimPrefix(exit.Error(), "sudo: "))
+		if why, refused := ssh.SudoSaid(exit.Stderr); refused {
+			return c.noRoot(why)
+		}
+		return c.noRoot(exit.Error())
 	case c.user != "":
 		return c.noRoot(err.Error())
 	case c.noise != "":
-		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", c.noise), "")
+		err = fmt.Errorf("it said %q", c.noise)
 	}
-	return fault.WrapHost(err, "no shell to work with on host", c.host, "")
+	return ssh.NoShell(c.host, c.dest, err)
 }
 
 func (c *conn) noRoot(why string) error {
-	hint := "on " + c.host + ": visudo -f /etc/sudoers.d/wgkeys, and add: " + c.user + " ALL=(root) NOPASSWD: ALL"
-	if c.local {
-		hint = fault.AsRoot
-	}
-	return fault.NewHost("cannot become root on host", c.host,
-		fmt.Sprintf("user %q is not root there, and %s", c.user, why), hint)
+	return ssh.Refusal{Host: c.host, User: c.user, Why: why, Local: c.local}.Err()
 }
 
 // lacking is the error for a command that the host does not have.
 func (c *conn) lacking(command string) error {
 	if command == "sudo" {
-		return c.noRoot("there is no sudo")
+		return c.noRoot(ssh.NoSudo)
 	}
 	return fault.NewHost("cannot install wgkeys on host", c.host, fmt.Sprintf("there is no command %q", command), "")
 }

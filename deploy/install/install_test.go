@@ -362,11 +362,15 @@ func TestFails(t *testing.T) {
 		hint   string
 	}{
 		"no sudo": {asDeploy("mount --bind /dev/null /usr/bin/sudo"), "deploy", nil,
-			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`, "NOPASSWD: ALL"},
+			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`,
+			"or on shale, as root: install sudo, then visudo"},
+		"requiretty": {asDeploy(sudoers(t, "deploy ALL=(root) NOPASSWD: ALL\nDefaults:deploy requiretty")), "deploy", nil,
+			`user "deploy" is not root there, and sudo says: sorry, you must have a tty to run sudo`,
+			"NOPASSWD: ALL, and below it: Defaults:deploy !requiretty"},
 		"no right": {asDeploy(sudoers(t, "root ALL=(ALL) ALL")), "deploy", nil,
 			`cannot become root on host "shale": user "deploy" is not root there, and `, "deploy ALL=(root) NOPASSWD: ALL"},
 		"no shell": {sshtest.Config{Users: []string{"guest:x:0:0::/:/usr/sbin/nologin"}}, "guest", nil,
-			`no shell to work with on host "shale": it said "This account is currently not available."`, ""},
+			`no shell to work with on host "shale": it said "This account is currently not available."`, "chsh -s /bin/sh there"},
 		"no command": {sshtest.Config{Setup: []string{"mount --bind /dev/null /usr/bin/sha256sum"}}, "root", nil,
 			`cannot install wgkeys on host "shale": there is no command "sha256sum"`, ""},
 		"full disk": {sshtest.Config{Setup: []string{"mount -t tmpfs -o size=1m tmpfs /usr/local/bin"}}, "root", nil,

@@ -82,34 +82,22 @@ func (c *conn) lost(err error) error {
 func (c *conn) unheard(err error) error {
 	switch {
 	case c.user != "":
-		if c.local {
-			return fault.NewHost("cannot become root on host", c.host, c.sudoWhy(err), fault.AsRoot)
-		}
-		return fault.NewHost("cannot become root on host", c.host, c.sudoWhy(err),
-			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+
-				" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+
-				" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
+		return c.noRoot(err)
 	case c.noise != "":
-		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)),
-			c.shellHint())
+		err = fmt.Errorf("it said %q", quiet(c.noise))
 	}
-	return fault.WrapHost(err, "no shell to work with on host", c.host, c.shellHint())
+	return ssh.NoShell(c.host, c.dest, err)
 }
 
-// shellHint is the hint about the output of the host's login shell.
-func (c *conn) shellHint() string {
-	if c.dest == "" {
-		return ""
-	}
-	return "ssh " + words.ForShell(c.dest) + " echo works; a login shell that runs no command: chsh -s /bin/sh there, or name another user with ssh ="
-}
-
-func (c *conn) sudoWhy(err error) string {
-	why := err.Error()
+func (c *conn) noRoot(err error) error {
+	r := ssh.Refusal{Host: c.host, User: c.user, Why: err.Error(), Local: c.local,
+		Less: "; for push alone, where wgkeys is installed: " + c.user + " ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"}
 	if ended, ok := errors.AsType[*endedError](err); ok && ended.exit != nil {
-		why = ended.exit.Error()
+		if why, refused := ssh.SudoSaid(ended.exit.Stderr); refused {
+			r.Why = why
+		}
 	}
-	return fmt.Sprintf("user %q is not root there, and %s", c.user, strings.TrimPrefix(why, "sudo: "))
+	return r.Err()
 }
 
 // lacking is the error for a command that the host does not have.
@@ -119,8 +107,7 @@ func (c *conn) lacking(command string) error {
 		return fault.NewHost("no way to check keys on host", c.host, "neither wg nor wgkeys is installed there",
 			"wgkeys install "+c.host+", or on "+c.host+": apt install wireguard-tools")
 	case "sudo":
-		return fault.NewHost("cannot become root on host", c.host,
-			fmt.Sprintf("user %q is not root there, and there is no sudo", c.user), "")
+		return ssh.Refusal{Host: c.host, User: c.user, Why: ssh.NoSudo, Local: c.local}.Err()
 	}
 	return fault.NewHost("no way to install files on host", c.host, fmt.Sprintf("there is no command %q", command), "")
 }

@@ -76,7 +76,9 @@ func TestNoEntry(t *testing.T) {
 			"on shale: visudo -f /etc/sudoers.d/wgkeys, and add: deploy ALL=(root) NOPASSWD: ALL; for push alone, where " +
 				"wgkeys is installed: deploy ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"},
 		"no sudo": {"deploy", "/bin/sh", []string{without + "/usr/bin/sudo"},
-			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`, ""},
+			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`,
+			"name root in the tunnel file, under [hosts.shale]: ssh = \"root@ADDRESS\"; or on shale, as root: install sudo, then " +
+				"visudo -f /etc/sudoers.d/wgkeys, and add: deploy ALL=(root) NOPASSWD: ALL"},
 		"no wg": {"root", "/bin/sh", []string{without + "/usr/bin/wg"},
 			`no way to check keys on host "shale": neither wg nor wgkeys is installed there`,
 			"wgkeys install shale, or on shale: apt install wireguard-tools"},

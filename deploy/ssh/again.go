@@ -29,11 +29,30 @@ var early = lazyregexp.New(`^(` + strings.Join([]string{
 	`ssh_dispatch_run_fatal: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
 }, "|") + `)\.?$`)
 
+// onTheWay matches the reason of another ssh, that to a host on the way (ProxyJump), which
+// another attempt would give again.
+var onTheWay = lazyregexp.New(`^ssh: |: Permission denied \([a-z0-9,-]+\)\.?$|^Host key verification failed|` +
+	`^channel [0-9]+: open failed: `)
+
 // closedEarly reports whether the connection was closed before authentication: then the
 // command has not run.
 func (a *attempt) closedEarly() bool {
-	return a.err == nil && a.code == ownFault && !a.heard && !a.said.authenticated &&
+	return a.err == nil && a.code == ownFault && !a.heard && !a.said.authenticated && a.said.onTheWay() == "" &&
 		slices.ContainsFunc(a.said.lines(), early().MatchString)
+}
+
+// onTheWay returns the reason of an ssh to a host on the way, if the connection was closed
+// after that; "": there is none.
+func (t *tail) onTheWay() (why string) {
+	for _, line := range t.lines() {
+		switch {
+		case onTheWay().MatchString(line):
+			why = strings.TrimSuffix(line, ".")
+		case why != "" && early().MatchString(line):
+			return "on the way there: " + why
+		}
+	}
+	return ""
 }
 
 // attempts counts the attempts to reach one host.

@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,9 +178,6 @@ func (u unreachable) Error() string        { return string(u) }
 func (u unreachable) Is(target error) bool { return target == ErrUnreachable }
 
 func (c *Client) unreachable(said *hearing) error {
-	why := said.last()
-	if why == "" {
-		why = "ssh gave no reason"
-	}
+	why := cmp.Or(said.onTheWay(), said.last(), "ssh gave no reason")
 	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+words.ForShell(c.dest())+" true")
 }

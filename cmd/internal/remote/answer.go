@@ -5,7 +5,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh"
 )
 
 // Output of a login shell's own files (many a ~/.bashrc has an echo, or a fortune) comes
@@ -20,6 +25,7 @@ const begins = "wgkeys begins"
 type ownWords struct {
 	w     io.Writer
 	begun bool
+	found bool // that line
 	held  []byte
 }
 
@@ -31,7 +37,7 @@ func (o *ownWords) Write(p []byte) (int, error) {
 	before, after, found := bytes.Cut(o.held, []byte(begins+"\n"))
 	switch {
 	case found:
-		o.held = after
+		o.found, o.held = true, after
 	case len(before) < longest:
 		return len(p), nil
 	}
@@ -50,7 +56,11 @@ func (o *ownWords) flush() (err error) {
 // afterGreeting returns what a host has said from its answer on; all of it if there is no
 // answer.
 func afterGreeting(said []byte) []byte {
-	for rest := said; len(rest) > 0; {
+	rest := said
+	if _, after, found := bytes.Cut(said, []byte(begins+"\n")); found {
+		rest = after
+	}
+	for len(rest) > 0 {
 		if rest[0] == '{' {
 			return rest
 		}
@@ -63,12 +73,20 @@ func afterGreeting(said []byte) []byte {
 // length.
 type greeted struct {
 	r     *bufio.Reader
-	begun bool
+	heard bool   // the beginning
+	found bool   // the command's own line was in it
+	noise string // what came instead, the first of it
+	begun bool   // the answer
 }
 
 func newGreeted(r io.Reader) *greeted { return &greeted{r: bufio.NewReader(r)} }
 
 func (g *greeted) Read(p []byte) (int, error) {
+	if !g.heard {
+		if err := g.hear(); err != nil {
+			return 0, err
+		}
+	}
 	for !g.begun {
 		next, err := g.r.Peek(1)
 		if err != nil {
@@ -85,6 +103,63 @@ func (g *greeted) Read(p []byte) (int, error) {
 		}
 	}
 	return g.r.Read(p)
+}
+
+// hear reads up to the command's own line. If that does not come, nothing is skipped.
+func (g *greeted) hear() error {
+	var held []byte
+	for len(held) < longest {
+		piece, err := g.r.ReadSlice('\n')
+		held = append(held, piece...)
+		if g.found = bytes.HasSuffix(held, []byte(begins+"\n")); g.found {
+			g.heard = true
+			return nil
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			if !errors.Is(err, io.EOF) {
+				return err
+			}
+			break
+		}
+	}
+	g.heard, g.noise = true, noiseIn(held)
+	g.r = bufio.NewReader(io.MultiReader(bytes.NewReader(held), g.r))
+	return nil
+}
+
+// noiseIn is the first thing that a host has said instead of the command's own line.
+func noiseIn(said []byte) string {
+	for line := range bytes.Lines(said) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			return ui.Printable(strings.ToValidUTF8(string(line[:min(len(line), 80)]), "?"))
+		}
+	}
+	return ""
+}
+
+// An unbegunError is that of a host on which the command has ended, and did not begin.
+type unbegunError struct {
+	noise string // the first thing that the host said
+	exit  error  // of the command; nil: it ended well
+}
+
+func (u *unbegunError) Error() string {
+	exit := (*ssh.ExitError)(nil)
+	switch {
+	case u.noise != "":
+		return fmt.Sprintf("it said %q", u.noise)
+	case errors.As(u.exit, &exit):
+		return exit.Error()
+	}
+	return "it ran no command"
+}
+
+// unbegun returns that error if the command has ended with err; otherwise nil.
+func unbegun(noise string, err error) error {
+	if exit := (*ssh.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return nil
+	}
+	return &unbegunError{noise, err}
 }
 
 var errTooMuch = errors.New("the host says too much")

@@ -36,6 +36,8 @@ func TestAfterGreeting(t *testing.T) {
 	for said, want := range map[string]string{
 		"{}\n": "{}\n", "": "", "Welcome\n\n{\"a\":1}\n{}": "{\"a\":1}\n{}", "no {brace\n": "", long + "\n{}": "{}",
 		long: "", "\n\n{": "{", "half": "",
+		"{this}\nhost\n" + begins + "\n{}\n": "{}\n", "{\"a\":1}\ntitle" + begins + "\n\n{}": "{}",
+		long + "\n" + begins + "\n{}": "{}",
 	} {
 		got, err := io.ReadAll(newGreeted(iotest.OneByteReader(strings.NewReader(said))))
 		if err != nil || string(got) != want {

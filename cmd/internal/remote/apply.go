@@ -21,7 +21,7 @@ import (
 // asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
 // newlines or exclamation marks inside, so that every login shell reads it alike. The
 // arguments are verbs and flags of ours. It says itself where the output of wgkeys begins.
-const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
+const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
 
 // ApplyOptions say how to apply a view on another host.
 type ApplyOptions struct {
@@ -149,6 +149,9 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 	out := &ui.Screen{W: kept} // the host is not trusted with the terminal
 	own := &ownWords{w: out, begun: h.IsLocal(t, host)}
 	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, own)
+	if why := unbegun(noiseIn(own.held), err); !own.found && !h.IsLocal(t, host) && why != nil {
+		return h.noShell(t, host, why)
+	}
 	own.flush()
 	out.Flush()
 	here.flush()
@@ -194,16 +197,11 @@ func showing(r ssh.Runner, w io.Writer) ssh.Runner {
 
 // noRoot is the error of a host where sudo refuses the user; otherwise nil.
 func noRoot(host string, exit *ssh.ExitError) error {
-	last := exit.Stderr[strings.LastIndexByte(exit.Stderr, '\n')+1:]
-	why, refused := strings.CutPrefix(last, "sudo: ")
+	why, refused := ssh.SudoSaid(exit.Stderr)
 	if !refused {
 		return nil
 	}
-	hint := "on " + host + ": visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL"
-	if exit.Local {
-		hint = fault.AsRoot + "; if root lacks your ssh keys, " + hint
-	}
-	return fault.NewHost("cannot become root on host", host, "the user is not root there, and sudo says: "+why, hint)
+	return ssh.Refusal{Host: host, Why: why, Local: exit.Local}.Err()
 }
 
 // command runs wgkeys on a host with some arguments, and with the same verbosity as this

@@ -31,6 +31,7 @@ type lines struct {
 type line struct {
 	session *ssh.Session
 	heard   *hearer
+	greeted *greeted
 	answers *json.Decoder
 }
 
@@ -123,6 +124,8 @@ func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool
 		return a, errLost
 	case errors.Is(err, errTooMuch):
 		return a, errTooMuch
+	case !c.greeted.found && !c.greeted.begun && unbegun(c.greeted.noise, ended) != nil:
+		return a, unbegun(c.greeted.noise, ended)
 	case ended != nil:
 		return a, ended
 	}
@@ -131,7 +134,8 @@ func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool
 
 func newLine(s *ssh.Session) *line {
 	heard := &hearer{r: s.Stdout}
-	return &line{session: s, heard: heard, answers: json.NewDecoder(newGreeted(heard))}
+	own := newGreeted(heard)
+	return &line{session: s, heard: heard, greeted: own, answers: json.NewDecoder(own)}
 }
 
 // ask sends a request and waits for its answer. The connection itself limits the time for

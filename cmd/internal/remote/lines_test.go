@@ -34,7 +34,7 @@ func TestLines(t *testing.T) {
 			if !h.lines.reserve() {
 				t.Fatal("no line is free")
 			}
-			s := ssh.Start(t.Context(), ssh.Local{}, tt.command)
+			s := ssh.Start(t.Context(), ssh.Local{}, "echo "+begins+"; "+tt.command)
 			h.lines.put("shale wg0", newLine(s))
 			a, err := h.lines.ask(t.Context(), "shale wg0", []byte("{}\n"), tt.stay, h.Limit, nil)
 			if done := err == nil; done != tt.done || !done && !errors.Is(err, errLost) || done && a.Protocol != 3 {
