@@ -51,6 +51,9 @@ func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdou
 	in := newReplay(stdin)
 	defer in.end()
 	oneByOne := c.Terminal != nil && !c.Batch
+	if oneByOne {
+		c.Terminal.reach(c.Host)
+	}
 	again := attempts{limit: c.Limit, begun: time.Now()}
 	for {
 		t := &try{command: command, in: in, stdout: stdout, verbose: again.n > 0, mute: c.Batch || oneByOne}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +27,10 @@ type Terminal struct {
 	free     chan struct{} // holds a token while no ssh may ask
 	answered atomic.Int64  // how often ssh got in after it was allowed to ask
 	mark     string        // precedes what Askpass says; no host knows it
+
+	mu      sync.Mutex
+	hosts   map[string]bool // that were reached for; true: ssh may have asked for its key
+	advised bool            // about the same passphrase for many
 }
 
 // A UserInterface is what else writes to the terminal.
@@ -41,7 +47,7 @@ type UserInterface struct {
 
 // NewTerminal returns a Terminal.
 func NewTerminal(u UserInterface) *Terminal {
-	t := &Terminal{UserInterface: u, free: make(chan struct{}, 1), mark: rand.Text()}
+	t := &Terminal{UserInterface: u, free: make(chan struct{}, 1), mark: rand.Text(), hosts: map[string]bool{}}
 	t.free <- struct{}{}
 	return t
 }
@@ -66,6 +72,41 @@ func (t *Terminal) take(ctx context.Context) (release func(), ok bool) {
 	}
 }
 
+// reach records that a host is reached for.
+func (t *Terminal) reach(host string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hosts[host] = t.hosts[host]
+}
+
+// announce says for which of several hosts ssh may ask next, since the question about a
+// passphrase names the key alone. If keys of several hosts were asked about, it says once how
+// that is spared.
+func (t *Terminal) announce(host string, refused *attempt) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.hosts) < 2 {
+		return
+	}
+	if denied := slices.ContainsFunc(refused.said.lines(), denied().MatchString); denied {
+		delete(t.hosts, host)
+		if others := slices.Contains(slices.Collect(maps.Values(t.hosts)), true); others && !t.advised {
+			t.advised = true
+			t.Print("hint: if it is the same passphrase for many hosts: Ctrl-C, then " + loadKey() + ", then the same command")
+		}
+		t.hosts[host] = true
+	}
+	t.Print(host + ": ssh may ask:")
+}
+
+// loadKey is the command that has an agent keep the user's key.
+func loadKey() string {
+	if os.Getenv("SSH_AUTH_SOCK") != "" {
+		return "ssh-add"
+	}
+	return `eval "$(ssh-agent)" && ssh-add`
+}
+
 // teller returns what a line on ssh's standard error is given to: it reports true if the line
 // was Askpass's, and then tells it to the user. asking: the terminal is ssh's already.
 func (t *Terminal) teller(host string, asking bool) func(line string) bool {
@@ -86,6 +127,9 @@ func (t *Terminal) teller(host string, asking bool) func(line string) bool {
 // passphrase, a password, or a host key that is unknown. Those of an ssh to a host on the way
 // (ProxyJump) are not the last.
 var mayAnswer = lazyregexp.New(`: Permission denied \([a-z0-9,-]+\)\.?$|^Host key verification failed`)
+
+// denied matches those of them that are about a key or a password.
+var denied = lazyregexp.New(`: Permission denied \([a-z0-9,-]+\)\.?$`)
 
 // changedKey is in ssh's warning of a host key that is not the known one, after which it asks
 // nothing.
@@ -118,6 +162,7 @@ func (c *Client) askAlone(ctx context.Context, t *try, refused *attempt) (a *att
 	}
 	back := sync.OnceFunc(c.Terminal.Yield())
 	defer back()
+	c.Terminal.announce(c.Host, refused)
 	a = c.attempt(ctx, t.asking(func() {
 		c.Terminal.answered.Add(1)
 		back()

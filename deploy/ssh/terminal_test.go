@@ -47,6 +47,9 @@ func TestAsksOneByOne(t *testing.T) {
 		if !strings.Contains(said, fmt.Sprintf("shale%d in time", i)) {
 			t.Errorf("shale%d did not answer: %q, shown last: %q", i, said, p.shown)
 		}
+		if !strings.Contains(said, fmt.Sprintf("shale%d: ssh may ask: (yielded: true)", i)) {
+			t.Errorf("not said that ssh asks for shale%d: %q", i, said)
+		}
 	}
 }
 
@@ -74,6 +77,34 @@ func TestAsksOnce(t *testing.T) {
 	said := p.end()
 	if n := strings.Count(said, "in time"); n != 3 || strings.Contains(p.shown, "passphrase") {
 		t.Errorf("%d hosts answered: %q, shown after the answer: %q", n, said, p.shown)
+	}
+}
+
+// TestAsksForEach: the same passphrase is asked for each of three hosts, and once it is said what
+// spares that.
+func TestAsksForEach(t *testing.T) {
+	t.Parallel()
+	var dirs []string
+	for range 3 {
+		s := sshtest.Start(t, sshtest.Config{})
+		setPassphrase(t, s.Dir, "again")
+		dirs = append(dirs, s.Dir)
+	}
+	p := startPerson(t, []string{"SSH_AUTH_SOCK="}, dirs...)
+	for range dirs {
+		p.waitFor("passphrase for key '", "': ")
+		p.answer("again")
+	}
+	said := p.end()
+	const hint = `hint: if it is the same passphrase for many hosts: Ctrl-C, then eval "$(ssh-agent)" && ssh-add, then the same command`
+	if n := strings.Count(said, "in time"); n != 3 || strings.Count(said, hint) != 1 {
+		t.Errorf("%d hosts answered: %q", n, said)
+	}
+	p = startPerson(t, nil, dirs[0])
+	p.waitFor("passphrase for key '", "': ")
+	p.answer("again")
+	if said := p.end(); strings.Contains(said, "may ask") || !strings.Contains(said, "shale0 in time") {
+		t.Errorf("a single host: %q", said)
 	}
 }
 
