@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -27,8 +28,9 @@ import (
 // The demo shows the whole job, and leaves nothing, also where it is interrupted.
 func TestLabDemo(t *testing.T) {
 	labtest.Require(t, labtest.Programs...)
-	before := machine(t)
-	cmd := demoProgram(t)
+	m := newMachine(t)
+	before := m.state()
+	cmd := m.command("wgkeys", "demo")
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	begin := time.Now()
@@ -43,7 +45,7 @@ func TestLabDemo(t *testing.T) {
 		}
 	}
 	readmeShows(t, out.String())
-	if diff := demo.LineDiff(before, machine(t)); diff != "" {
+	if diff := demo.LineDiff(before, m.state()); diff != "" {
 		t.Errorf("it left on this machine:\n%s", diff)
 	}
 
@@ -51,8 +53,8 @@ func TestLabDemo(t *testing.T) {
 	moments := int64(min(took, 5*time.Second))
 	for range 3 {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
-			interruptDemo(t, sig, time.Duration(rand.Int64N(moments)))
-			if diff := demo.LineDiff(before, machine(t)); diff != "" {
+			m.interruptDemo(sig, time.Duration(rand.Int64N(moments)))
+			if diff := demo.LineDiff(before, m.state()); diff != "" {
 				t.Errorf("%v left on this machine:\n%s", sig, diff)
 			}
 		}
@@ -84,27 +86,55 @@ func readmeShows(t *testing.T, demo string) {
 	}
 }
 
-// demoProgram is this very program as `wgkeys demo`.
-func demoProgram(t *testing.T) *exec.Cmd {
+// A demoMachine is where the demo runs: a namespace for mounts and one for the network, in
+// which nobody else makes anything meanwhile.
+type demoMachine struct {
+	*testing.T
+	pid int
+}
+
+func newMachine(t *testing.T) *demoMachine {
 	t.Helper()
-	self, err := os.Executable()
+	keeper := exec.CommandContext(t.Context(), "sh", "-c", "mount -t tmpfs tmpfs /run && echo made && exec cat")
+	keeper.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+	in, err := keeper.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &exec.Cmd{Path: self, Args: []string{"wgkeys", "demo"}}
+	out, err := keeper.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		keeper.Wait()
+	})
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != "made\n" {
+		t.Fatalf("%q, %v", said, err)
+	}
+	return &demoMachine{t, keeper.Process.Pid}
+}
+
+// command is a program there.
+func (m *demoMachine) command(argv ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"-t", strconv.Itoa(m.pid), "-m", "-n", "--"}, argv...)...)
 }
 
 // interruptDemo interrupts a demo and waits until all that was in its hosts'
 // namespaces is gone.
-func interruptDemo(t *testing.T, sig syscall.Signal, after time.Duration) {
+func (m *demoMachine) interruptDemo(sig syscall.Signal, after time.Duration) {
+	t := m.T
 	t.Helper()
-	cmd := demoProgram(t)
+	cmd := m.command("wgkeys", "demo")
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(after)
-	spaces := namespacesBelow(cmd.Process.Pid)
+	spaces := namespacesBelow(cmd.Process.Pid, m.pid)
 	cmd.Process.Signal(sig)
 	err := cmd.Wait()
 	ended := ticks(t)
@@ -122,9 +152,8 @@ func interruptDemo(t *testing.T, sig syscall.Signal, after time.Duration) {
 	t.Logf("%v after %.2f s: %d namespaces, %v", sig, after.Seconds(), len(spaces), err)
 }
 
-// namespacesBelow are the namespaces of a process's children that are not its
-// own.
-func namespacesBelow(pid int) []string {
+// namespacesBelow are the namespaces of a process's children that are not those of the machine.
+func namespacesBelow(pid, machine int) []string {
 	var found []string
 	var children []byte
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -134,7 +163,7 @@ func namespacesBelow(pid int) []string {
 	}
 	for child := range strings.FieldsSeq(string(children)) {
 		for _, kind := range []string{"net", "mnt", "pid"} {
-			own, _ := os.Readlink("/proc/self/ns/" + kind)
+			own, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", machine, kind))
 			ns, err := os.Readlink("/proc/" + child + "/ns/" + kind)
 			if err == nil && ns != own && !slices.Contains(found, ns) {
 				found = append(found, ns)
@@ -183,25 +212,14 @@ func processesIn(spaces []string, end int64) []string {
 	return found
 }
 
-// machine is what a laboratory could leave on the machine that it runs on.
-func machine(t *testing.T) string {
-	t.Helper()
-	var b strings.Builder
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+// state is what a laboratory could leave there.
+func (m *demoMachine) state() string {
+	m.Helper()
+	text, err := m.command("sh", "-c", "cat /proc/self/mountinfo; ip -br link; ls -d /run/netns/* /run/wgkeys* /run/wgkeys/* "+
+		"/var/run/wireguard* /var/run/wireguard/* /etc/wireguard/* /etc/wgkeys/* /usr/local/bin/wgkeys /root/net "+
+		"/root/wg0.toml 2>/dev/null; true").Output()
 	if err != nil {
-		t.Fatal(err)
+		m.Fatal(err)
 	}
-	b.Write(mounts)
-	for _, pattern := range []string{"/sys/class/net/*", "/run/netns/*", "/run/wgkeys*", "/run/wgkeys/*",
-		"/var/run/wireguard*",
-		"/var/run/wireguard/*", "/etc/wireguard/*", "/etc/wgkeys/*", "/usr/local/bin/wgkeys", "/root/net", "/root/wg0.toml"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			b.WriteString(f + "\n")
-		}
-	}
-	return b.String()
+	return string(text)
 }

@@ -126,3 +126,31 @@ func TestOnceBegunNotAgain(t *testing.T) {
 		t.Errorf("runs: %q", text)
 	}
 }
+
+// TestOnTheWay: where the ssh to a bastion fails the reason is its own, and nothing is tried
+// again: what ssh says last is the same as of a bastion that is too busy.
+func TestOnTheWay(t *testing.T) {
+	s, bastion := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
+	closed := sshtest.Start(t, sshtest.Config{})
+	closed.Stop(t)
+	for name, tt := range map[string]struct{ options, bastion, to, why string }{
+		"refused":     {"", closed.Dir, s.Addr, "ssh: connect to host 127.0.0.1 port "},
+		"unknown key": {"-o UserKnownHostsFile=/dev/null", bastion.Dir, s.Addr, "Host key verification failed"},
+		"no login":    {"-o PubkeyAuthentication=no", bastion.Dir, s.Addr, "root@127.0.0.1: Permission denied ("},
+		"no host":     {"", bastion.Dir, closed.Addr, "channel 0: open failed: connect failed: Connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := s.Client("shale")
+			c.Args = append(c.Args, "-o", "ProxyCommand=ssh -F "+filepath.Join(tt.bastion, "ssh_config")+
+				" -o BatchMode=yes "+tt.options+" -W "+tt.to+" bastion")
+			c.Limit = 20 * time.Second
+			c.Note = func(text string) { t.Errorf("tried again: %s", text) }
+			err := c.Run(t.Context(), "true", nil, nil)
+			want := `cannot reach host "shale": on the way there: ` + tt.why
+			if !errors.Is(err, ssh.ErrUnreachable) || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}

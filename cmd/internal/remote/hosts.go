@@ -174,7 +174,7 @@ func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host strin
 	said *bytes.Buffer) error {
 	r := noticing(h.Runner(t, host))
 	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
-	if text := said.Bytes(); !bytes.Contains(text, []byte(begins)) && !bytes.Contains(text, []byte("{")) {
+	if text := said.Bytes(); !bytes.Contains(text, []byte(begins)) && !bytes.HasPrefix(afterGreeting(text), []byte("{")) {
 		err = cmp.Or(unbegun(noiseIn(text), err), err)
 	}
 	return h.participantError(t, host, err)
