@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -102,7 +103,7 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 		return err
 	}
 	if e.cli.String("view") == "-" && abandoned() {
-		return fault.New("did not begin to change tunnel", name, "whoever wanted it is gone", "wgkeys apply")
+		return errAbandoned("tunnel", name, "wgkeys apply")
 	}
 	waits, err := h.Apply(e.ctx, plan)
 	switch {
@@ -115,9 +116,17 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 	return nil
 }
 
+func errAbandoned(what, who, hint string) error {
+	return fault.New("did not begin to change "+what, who, "whoever wanted it is gone", hint)
+}
+
 // abandoned reports whether nobody reads what this process says: a controller that gave this
-// host up, because it was slow, may have sent another view since.
+// host up, because it was slow, may have had it do something else since. A terminal that is
+// gone does not count.
 func abandoned() bool {
+	if info, err := os.Stdout.Stat(); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) == 0 {
+		return false
+	}
 	out := []unix.PollFd{{Fd: int32(os.Stdout.Fd())}}
 	n, err := unix.Poll(out, 0)
 	return err == nil && n == 1 && out[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
@@ -204,6 +213,13 @@ func sayDone(e *env, plan *apply.Plan) {
 }
 
 func downHere(e *env, name string) error {
+	if !e.cli.Bool("dry-run") && abandoned() {
+		return errAbandoned("tunnel", name, "wgkeys down")
+	}
+	return takeDown(e, name)
+}
+
+func takeDown(e *env, name string) error {
 	dry := e.cli.Bool("dry-run")
 	var plan *apply.Plan
 	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})

@@ -9,9 +9,9 @@ import (
 	"wgkeys/cmd/internal/labtest"
 )
 
-// stands is a wgkeys that stands still when it is to apply, if /root/stand is there.
+// stands is a wgkeys that stands still when it is to change something, if /root/stand is there.
 const stands = `#!/bin/bash
-[ "$1" = apply ] && mv /root/stand /root/stopped 2>/dev/null && kill -STOP $$
+[[ $1 = apply || $1 = down || $1 = uninstall ]] && mv /root/stand /root/stopped 2>/dev/null && kill -STOP $$
 exec -a wgkeys "$0.real" "$@"
 `
 
@@ -37,6 +37,8 @@ func TestLabSlowHost(t *testing.T) {
 		"wgkeys apply shale --timeout 2s --confirm 2s",
 		"wgkeys apply shale --timeout 2s --confirm 0",
 		"wgkeys apply shale --timeout 2s --confirm 0 -q",
+		"wgkeys down shale --timeout 2s",
+		"wgkeys uninstall -y shale --timeout 2s",
 	} {
 		u.Must(u.Shale, "rm -f /root/stopped && touch /root/stand")
 		use()
@@ -46,8 +48,8 @@ func TestLabSlowHost(t *testing.T) {
 		u.Must(u.Shale, "test -e /root/stopped")
 		use()
 		u.Must(u.Basalt, "wgkeys apply shale")
-		u.Must(u.Shale, "pkill -CONT -f 'w[g]keys apply --view'")
-		u.Until("all to end", func() bool { return u.Run(u.Shale, "pgrep -f 'w[g]keys apply|w[g]keys-guard'").Code != 0 })
+		u.Must(u.Shale, "pkill -CONT -f 'w[g]keys (apply --view|down -t|uninstall -y)'")
+		u.Until("all to end", func() bool { return u.Run(u.Shale, "pgrep -f 'w[g]keys (apply|down|uninstall)|w[g]keys-guard'").Code != 0 })
 		if r := u.Run(u.Basalt, "wgkeys plan shale"); r.Code != 0 || r.Stdout != "" {
 			t.Errorf("%s: shale is not as the next apply left it:\n%s%s", first, r.Stdout, r.Stderr)
 		}

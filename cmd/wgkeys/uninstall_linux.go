@@ -83,8 +83,11 @@ func (r *removal) show() error {
 // run removes all of it, the program last: as long as that exists, the rest can be tried
 // again.
 func (r *removal) run() error {
+	if abandoned() {
+		return errAbandoned("this machine", "", "wgkeys uninstall")
+	}
 	for _, name := range r.Applied {
-		if err := downHere(r.env, name); err != nil {
+		if err := takeDown(r.env, name); err != nil {
 			return err
 		}
 	}
