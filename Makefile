@@ -78,7 +78,7 @@ vm-sample:
 vm-selection:
 	$(VM_TEST) $(VM_LAB)
 	$(VM_TEST) ./deploy/apply/linux ./deploy/apply/linux/rule ./deploy/apply/linux/port ./deploy/apply/linux/sysctl
-	$(VM_TEST) -run '^TestLab(Apply(FirstTunnel|ForwardingOrder|LiveChanges|DefaultRoute)|DownRestores)$$' ./cmd/wgkeys
+	$(VM_TEST) -run '^TestLab(Apply(FirstTunnel|ForwardingOrder|LiveChanges|DefaultRoute)|DownRestores|InstallUpgrade)$$' ./cmd/wgkeys
 
 # All tests that need a laboratory, on that kernel. The machine is emulated, and
 # this takes most of an hour.

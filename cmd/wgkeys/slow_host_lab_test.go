@@ -49,7 +49,9 @@ func TestLabSlowHost(t *testing.T) {
 		use()
 		u.Must(u.Basalt, "wgkeys apply shale")
 		u.Must(u.Shale, "pkill -CONT -f 'w[g]keys (apply --view|down -t|uninstall -y)'")
-		u.Until("all to end", func() bool { return u.Run(u.Shale, "pgrep -f 'w[g]keys (apply|down|uninstall)|w[g]keys-guard'").Code != 0 })
+		u.Until("all to end", func() bool {
+			return u.Run(u.Shale, "pgrep -f 'w[g]keys (apply|down|uninstall)|w[g]keys-guard'").Code != 0
+		})
 		if r := u.Run(u.Basalt, "wgkeys plan shale"); r.Code != 0 || r.Stdout != "" {
 			t.Errorf("%s: shale is not as the next apply left it:\n%s%s", first, r.Stdout, r.Stderr)
 		}

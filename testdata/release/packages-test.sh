@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 	exit 1
 }
 for package in debootstrap lintian systemd-container tmux; do
-	dpkg-query -W "$package" >/dev/null 2>&1 || apt-get -qq install -y --no-install-recommends "$package" >/dev/null
+	[ "$(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || apt-get -qq install -y --no-install-recommends "$package" >/dev/null
 done
 roots=$PWD/.lab/roots work=$PWD/.lab/packages
 # Of a system that ran in it something may hold a root for some more time.

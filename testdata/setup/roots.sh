@@ -13,7 +13,7 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 for package in debootstrap qemu-user-static systemd-container; do
-	dpkg-query -W "$package" >/dev/null 2>&1 || {
+	[ "$(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || {
 		echo "installs: apt-get install $package"
 		apt-get -qq install -y --no-install-recommends "$package" >/dev/null
 	}
