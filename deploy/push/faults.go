@@ -91,7 +91,8 @@ func (c *conn) unheard(err error) error {
 
 func (c *conn) noRoot(err error) error {
 	r := ssh.Refusal{Host: c.host, User: c.user, Why: err.Error(), Local: c.local,
-		Less: "; for push alone, where wgkeys is installed: " + c.user + " ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"}
+		Less: "; for push alone, where wgkeys is installed: " + c.user +
+			" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"}
 	if ended, ok := errors.AsType[*endedError](err); ok && ended.exit != nil {
 		if why, refused := ssh.SudoSaid(ended.exit.Stderr); refused {
 			r.Why = why

@@ -76,12 +76,14 @@ func (t *Terminal) take(ctx context.Context) (release func(), ok bool) {
 func (t *Terminal) reach(host string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.hosts[host] = t.hosts[host]
+	if !t.hosts[host] {
+		t.hosts[host] = false
+	}
 }
 
 // announce says for which of several hosts ssh may ask next, since the question about a
-// passphrase names the key alone. If keys of several hosts were asked about, it says once how
-// that is spared.
+// passphrase names the key alone. If keys of several hosts were asked about, it says once what
+// makes that needless.
 func (t *Terminal) announce(host string, refused *attempt) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

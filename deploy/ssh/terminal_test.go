@@ -81,7 +81,7 @@ func TestAsksOnce(t *testing.T) {
 }
 
 // TestAsksForEach: the same passphrase is asked for each of three hosts, and once it is said what
-// spares that.
+// makes that needless.
 func TestAsksForEach(t *testing.T) {
 	t.Parallel()
 	var dirs []string

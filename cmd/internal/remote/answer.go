@@ -44,6 +44,14 @@ func (o *ownWords) Write(p []byte) (int, error) {
 	return len(p), o.flush()
 }
 
+// unbegun is the error of a command that has ended with err and did not begin; otherwise nil.
+func (o *ownWords) unbegun(err error) error {
+	if o.found {
+		return nil
+	}
+	return unbegun(noiseIn(o.held), err)
+}
+
 // flush passes on what was held back.
 func (o *ownWords) flush() (err error) {
 	if len(o.held) > 0 {

@@ -147,10 +147,10 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 	talk := &bounded{w: stderr, left: maxKept, over: stop}
 	r := showing(h.Runner(t, host), talk)
 	out := &ui.Screen{W: kept} // the host is not trusted with the terminal
-	own := &ownWords{w: out, begun: h.IsLocal(t, host)}
+	own := &ownWords{w: out, begun: h.IsLocal(t, host), found: h.IsLocal(t, host)}
 	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, own)
-	if why := unbegun(noiseIn(own.held), err); !own.found && !h.IsLocal(t, host) && why != nil {
-		return h.noShell(t, host, why)
+	if why := own.unbegun(err); why != nil {
+		return noShell(t, host, why)
 	}
 	own.flush()
 	out.Flush()

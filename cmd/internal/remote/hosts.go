@@ -157,9 +157,9 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 		case errors.Is(err, errTooMuch):
 			return a, fault.WrapHost(err, "cannot understand the answer of host", host, "")
 		case !errors.Is(err, errLost):
-			return a, h.participantError(t, host, err)
+			return a, participantError(t, host, err)
 		}
-		err = h.runParticipant(ctx, t, host, question, &said)
+		err = runParticipant(ctx, noticing(h.Runner(t, host)), t, host, question, &said)
 	}
 	if err != nil {
 		return a, err
@@ -170,22 +170,18 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	return a, nil
 }
 
-func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host string, question []byte,
+func runParticipant(ctx context.Context, r ssh.Runner, t *tunnel.Tunnel, host string, question []byte,
 	said *bytes.Buffer) error {
-	r := noticing(h.Runner(t, host))
 	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
 	if text := said.Bytes(); !bytes.Contains(text, []byte(begins)) && !bytes.HasPrefix(afterGreeting(text), []byte("{")) {
 		err = cmp.Or(unbegun(noiseIn(text), err), err)
 	}
-	return h.participantError(t, host, err)
+	return participantError(t, host, err)
 }
 
 // noShell is the error of a host on which the command did not begin.
-func (h *Hosts) noShell(t *tunnel.Tunnel, host string, why error) error {
+func noShell(t *tunnel.Tunnel, host string, why error) error {
 	dest, _ := t.SSH(host)
-	if h.IsLocal(t, host) {
-		dest = ""
-	}
 	return ssh.NoShell(host, dest, why)
 }
 
@@ -201,9 +197,9 @@ func noticing(r ssh.Runner) ssh.Runner {
 func (h *Hosts) HangUp() { h.lines.hangUp() }
 
 // participantError explains why wgkeys on a host failed.
-func (h *Hosts) participantError(t *tunnel.Tunnel, host string, err error) error {
+func participantError(t *tunnel.Tunnel, host string, err error) error {
 	if unbegun, ok := errors.AsType[*unbegunError](err); ok {
-		return h.noShell(t, host, unbegun)
+		return noShell(t, host, unbegun)
 	}
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
