@@ -171,7 +171,11 @@ func (c *completer) args() {
 		c.found = append(c.found, [2]string{someFolder})
 	case strings.Contains(usage, "HOST"):
 		logsIn := slices.Contains(taggedVerbs, c.verb.Name)
-		c.hosts("", c.current, logsIn)
+		which := anyHost
+		if logsIn {
+			which = managed
+		}
+		c.hosts("", c.current, which)
 		if logsIn || c.verb.Name == "gen" {
 			c.tags()
 		}
@@ -226,7 +230,7 @@ func (c *completer) values(flag, prefix, typed string) {
 		case "DIR":
 			c.found = append(c.found, [2]string{someFolder})
 		case "HOST", "PEER":
-			c.hosts(prefix, typed, false)
+			c.hosts(prefix, typed, anyHost)
 		case "TUNNEL":
 			c.all(c.tunnelNames(), prefix, typed)
 		default:
@@ -285,14 +289,18 @@ func (c *completer) tunnels() (all []*tunnel.Tunnel) {
 	return all
 }
 
-// hosts finds the hosts of the tunnels, or only the managed ones. If a tunnel file is
-// invalid, perhaps because it is being written, it finds those that have keys.
-func (c *completer) hosts(prefix, typed string, managed bool) {
+// anyHost and managed are which hosts of a tunnel a place is for.
+func anyHost(*tunnel.Tunnel, string) bool        { return true }
+func managed(t *tunnel.Tunnel, host string) bool { return !t.Unmanaged(host) }
+
+// hosts finds those hosts of the tunnels. If a tunnel file is invalid, perhaps because it is
+// being written, it finds those that have keys.
+func (c *completer) hosts(prefix, typed string, which func(*tunnel.Tunnel, string) bool) {
 	known := map[string]bool{}
 	tunnels := c.tunnels()
 	for _, t := range tunnels {
 		for _, h := range t.Hosts() {
-			if !managed || !t.Unmanaged(h) {
+			if which(t, h) {
 				known[h] = true
 			}
 		}

@@ -17,7 +17,7 @@ func onlyLinux(e *env, hint string) error {
 		"it runs on Linux, and this is "+runtime.GOOS, hint)
 }
 
-func thereOnly(e *env) error { return onlyLinux(e, "over ssh: wgkeys "+e.cli.Command.Name+" HOST") }
+func thereOnly(e *env) error { return onlyLinux(e, "wgkeys "+e.cli.Command.Name+" HOST, over ssh") }
 
 func startHere()     { hideMemory() }
 func takeHugePages() {}
@@ -38,7 +38,7 @@ func confirmHere(e *env, _ string) error             { return thereOnly(e) }
 func installHere(e *env) error                       { return thereOnly(e) }
 func uninstallHere(e *env) error                     { return thereOnly(e) }
 func takeOverHere(e *env, _ *tunnel.View) error {
-	return onlyLinux(e, "over ssh: wgkeys import --take-over HOST")
+	return onlyLinux(e, "wgkeys import --take-over HOST, over ssh")
 }
-func giveBackTaken(e *env) error { return onlyLinux(e, "over ssh: wgkeys import --undo HOST") }
-func doDemo(e *env) error        { return onlyLinux(e, "on a Linux machine: sudo wgkeys demo") }
+func giveBackTaken(e *env) error { return onlyLinux(e, "wgkeys import --undo HOST, over ssh") }
+func doDemo(e *env) error        { return onlyLinux(e, "sudo wgkeys demo, on a Linux machine") }

@@ -22,8 +22,9 @@ const MaxFile = 16 << 20
 // called. A file in seen, which may be nil, is not read again.
 func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit),
 	unreadable func(path string, err error)) {
-	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable}
-	t.dir(dir, t.entries(dir), false)
+	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable,
+		workers: runtime.NumCPU() + 2} // some wait for the disk
+	t.dir(dir, t.entries(dir))
 }
 
 type tree struct {
@@ -31,11 +32,12 @@ type tree struct {
 	seen       *files.Snapshot
 	found      func(string, Hit)
 	unreadable func(string, error)
+	workers    int // for the subfolders of a folder with many
 }
 
 // dir searches a folder. Its subfolders are searched in parallel if there are many, unless
 // it is itself one of many.
-func (t *tree) dir(path string, entries []fs.DirEntry, beside bool) {
+func (t *tree) dir(path string, entries []fs.DirEntry) {
 	var below []fs.DirEntry
 	for _, e := range entries {
 		switch {
@@ -46,18 +48,20 @@ func (t *tree) dir(path string, entries []fs.DirEntry, beside bool) {
 		}
 	}
 	const many = 64
-	if beside || len(below) < many {
+	if t.workers == 1 || len(below) < many {
 		for _, e := range below {
-			t.folder(path, e, beside)
+			t.folder(path, e)
 		}
 		return
 	}
+	one := *t
+	one.workers = 1
 	var next atomic.Int64
 	var wait sync.WaitGroup
-	for range runtime.NumCPU() + 2 { // some wait for the disk
+	for range t.workers {
 		wait.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(below)); i = next.Add(1) - 1 {
-				t.folder(path, below[i], true)
+				one.folder(path, below[i])
 			}
 		})
 	}
@@ -65,15 +69,15 @@ func (t *tree) dir(path string, entries []fs.DirEntry, beside bool) {
 }
 
 // folder searches a folder in a folder.
-func (t *tree) folder(dir string, e fs.DirEntry, beside bool) {
+func (t *tree) folder(dir string, e fs.DirEntry) {
 	path := dir + string(filepath.Separator) + e.Name()
 	if seen, ok := e.(files.Seen); ok {
 		if entries, known := seen.Entries(); known {
-			t.dir(path, entries, beside)
+			t.dir(path, entries)
 			return
 		}
 	}
-	t.dir(path, t.entries(path), beside)
+	t.dir(path, t.entries(path))
 }
 
 // entry searches a file in a folder: its text in the snapshot, or else the file on the
