@@ -116,18 +116,19 @@ func comesBy(p *planner, family firewall.Family) bool {
 }
 
 // arrivingLinks are the interfaces by which peers may come: the uplinks, or if there are none,
-// all with an address except other tunnels.
+// all with an address except other tunnels. An uplink may be a tunnel that is not WireGuard.
 func arrivingLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
-		if !hasFamily(family, i.IPv4, i.IPv6) || i.Name == p.view.Tunnel || i.Kind == "wireguard" || i.Kind == "tun" ||
-			i.Kind == "tuntap" {
+		if !hasFamily(family, i.IPv4, i.IPv6) || i.Name == p.view.Tunnel || i.Kind == "wireguard" {
 			continue
 		}
 		link := firewall.Link{Name: i.Name, Index: i.Index}
-		others = append(others, link)
-		if slices.ContainsFunc(p.uplinks(), func(u Uplink) bool { return u.Name == i.Name }) {
+		switch {
+		case slices.ContainsFunc(p.uplinks(), func(u Uplink) bool { return u.Name == i.Name }):
 			uplinks = append(uplinks, link)
+		case i.Kind != "tun" && i.Kind != "tuntap":
+			others = append(others, link)
 		}
 	}
 	if uplinks != nil {

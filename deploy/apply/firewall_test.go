@@ -25,6 +25,20 @@ func open(r firewall.Ruleset, port byte) firewall.Ruleset {
 	return r
 }
 
+// notFrom drops what comes from a network by another interface, as tailscaled(8) has it.
+func notFrom(network, link string) firewall.Ruleset {
+	r := closed(firewall.IPv4, firewall.Input, "INPUT")
+	r.Chains[0].Drops = false
+	p := netip.MustParsePrefix(network)
+	n := p.Bits() / 8
+	r.Chains[0].Rules = []firewall.Rule{{
+		firewall.Load{From: firewall.Meta, Key: 6, Register: 1}, // NFT_META_IIFNAME
+		firewall.Cmp{Register: 1, Op: 1, Data: append([]byte(link), 0)},
+		firewall.Load{From: firewall.Network, Offset: 12, Len: n, Register: 1},
+		firewall.Cmp{Register: 1, Data: p.Addr().AsSlice()[:n]}, firewall.Verdict{Code: firewall.VerdictDrop}}}
+	return r
+}
+
 // TestFirewallRules: what to add is said in the words of whoever made the chain,
 // and only where it is certain.
 func TestFirewallRules(t *testing.T) {
@@ -32,6 +46,13 @@ func TestFirewallRules(t *testing.T) {
 	alone, _, _ := strings.Cut(strings.Replace(beforeChange, ", \"2001:db8:7767::1/64\"", "", 1), "[hosts.chert]")
 	alone = strings.NewReplacer(", \"2001:db8:7767::2/128\"", "", "routes = [\"::/0\"]\n", "").Replace(alone)
 	answering := strings.Replace(alone, "[hosts.basalt]", "[hosts.basalt]\nendpoint = \"192.0.2.7:4500\"", 1)
+	all := `[hosts.shale]
+addresses = ["10.9.0.2/24"]
+[hosts.basalt]
+endpoint = "192.0.2.7"
+addresses = ["10.9.0.1/24"]
+routes = ["0.0.0.0/0"]
+`
 	const nft, tables = false, true
 	for _, c := range []struct {
 		name, text string
@@ -90,6 +111,18 @@ func TestFirewallRules(t *testing.T) {
 			iptables: tables, want: []string{
 				"drops answers of peers at UDP port 4500, OUTSIDE, over IPv4: iptables -I INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
 		{name: "the other family of it", text: answering, rules: closed(firewall.IPv6, firewall.Output, "OUTPUT")},
+		{name: "the peers' own addresses", text: all, rules: notFrom("10.9.0.0/16", "tailscale0"),
+			iptables: tables, want: []string{
+				"what comes from the peers' addresses in 10.9.0.1/32, INSIDE, to this host: iptables -I INPUT -i wg0 "}},
+		{name: "those of others", text: all, rules: notFrom("10.8.0.0/16", "tailscale0")},
+		{name: "a port, and the uplink is a tunnel", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x68),
+			look: func(s *apply.State) {
+				s.Uplinks = []apply.Uplink{{Name: "tun0", IPv4: true}}
+				s.Interfaces = append(s.Interfaces, apply.Interface{Name: "tun0", Index: 9, Kind: "tuntap", IPv4: true})
+				from := firewall.Rule{firewall.Load{From: firewall.Meta, Key: 6, Register: 1},
+					firewall.Cmp{Register: 1, Data: []byte("tun0\x00")}, firewall.Verdict{Code: firewall.VerdictAccept}}
+				s.Firewall.Chains[0].Rules = append(s.Firewall.Chains[0].Rules, from)
+			}},
 		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"),
 			look: func(s *apply.State) {
 				s.Uplinks = nil

@@ -13,17 +13,48 @@ import (
 func closedInside(p *planner) (found []obstacle) {
 	for _, family := range []firewall.Family{firewall.IPv4, firewall.IPv6} {
 		own := ownPrefix(p, family)
-		if _, peers := insidePrefix(p, family); peers == 0 || !own.IsValid() {
+		peers, n := insidePrefix(p, family)
+		if n == 0 || !own.IsValid() {
 			continue
 		}
-		for _, w := range []way{intoTunnel(p, family, own), outOfTunnel(p, family, own)} {
-			drop := dropOfAll(p, w)
-			if drop != nil && (!p.view.Forward || byAddress(p, w)) {
-				found = hinder(p, found, w, drop)
-			}
+		before := len(found)
+		for _, w := range []way{intoTunnel(p, family, own, peers), outOfTunnel(p, family, own, peers)} {
+			found = closedWay(p, found, w)
+		}
+		// Where the peers may be anything, most of it may pass, and what does not be their own
+		// addresses.
+		if at := addressesInside(p, family); len(found) == before && !peers.IsValid() && at.IsValid() {
+			into, out := intoTunnel(p, family, own, at), outOfTunnel(p, family, own, at)
+			into.what = "what this host sends to the peers' addresses in " + at.String() + ", INSIDE"
+			out.what = "what comes from the peers' addresses in " + at.String() + ", INSIDE, to this host"
+			found = closedWay(p, closedWay(p, found, into), out)
 		}
 	}
 	return found
+}
+
+func closedWay(p *planner, found []obstacle, w way) []obstacle {
+	drop := dropOfAll(p, w)
+	if drop == nil || p.view.Forward && !byAddress(p, w) {
+		return found
+	}
+	return hinder(p, found, w, drop)
+}
+
+// addressesInside is the shortest prefix that contains all single addresses that the peers
+// are allowed: their own ones.
+func addressesInside(p *planner, family firewall.Family) (common netip.Prefix) {
+	for i := range p.view.Peers {
+		for _, prefix := range p.view.Peers[i].AllowedIPs {
+			if prefix.IsSingleIP() && prefix.Addr().Is4() == (family == firewall.IPv4) {
+				common = widened(common, prefix)
+			}
+		}
+	}
+	if common.Bits() <= 0 {
+		return netip.Prefix{}
+	}
+	return common
 }
 
 // byAddress reports whether packets of a way from the tunnel are dropped because of their
@@ -66,9 +97,8 @@ func dropOfAll(p *planner, w way) (last *firewall.Drop) {
 	return last
 }
 
-func intoTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
+func intoTunnel(p *planner, family firewall.Family, own, peers netip.Prefix) way {
 	link := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
-	peers, _ := insidePrefix(p, family)
 	w := way{
 		packet: firewall.Packet{Family: family, Out: link, Source: own, Dest: peers}, hooks: outOf,
 		what:   "all that this host sends into the tunnel over " + spelledFamily(family),
@@ -78,9 +108,8 @@ func intoTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
 	return w
 }
 
-func outOfTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
+func outOfTunnel(p *planner, family firewall.Family, own, peers netip.Prefix) way {
 	link := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
-	peers, _ := insidePrefix(p, family)
 	return way{
 		packet: firewall.Packet{Family: family, In: link, Source: peers, Dest: own, Answer: true, Local: true}, hooks: into,
 		what: "all that comes from the tunnel to this host over " + spelledFamily(family),

@@ -59,8 +59,9 @@ type Ruleset struct {
 	Sets     []Set
 	IPTables bool // the host has iptables(8), the one that speaks nftables
 
-	Local     []netip.Addr // the host's own addresses
-	SourceNAT bool         // something may have packets leave under another address, or port
+	Local     []netip.Addr     // the host's own addresses
+	Links     map[int]Property // of its links by number, where a rule asks for any; 0: of one that is not there yet
+	SourceNAT bool             // something may have packets leave under another address, or port
 
 	index *index // when first asked for: there may be ten thousand chains
 }

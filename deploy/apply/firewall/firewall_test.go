@@ -201,3 +201,41 @@ func TestInterfaces(t *testing.T) {
 		}
 	}
 }
+
+// TestLinkProperties: rules may ask for the group, the type and the kind of a link.
+func TestLinkProperties(t *testing.T) {
+	ask := func(key uint32, data ...byte) []Rule {
+		return []Rule{{Load{From: Meta, Key: key, Register: 1}, Cmp{Register: 1, Data: data},
+			Verdict{Code: VerdictAccept}}}
+	}
+	word := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+	short := func(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
+	for _, c := range []struct {
+		name  string
+		rules []Rule
+		drops bool
+	}{
+		{"its group", ask(metaIIFGROUP, word(7)...), false},
+		{"another group", ask(metaIIFGROUP, word(8)...), true},
+		{"the group of the other link", ask(metaOIFGROUP, word(0)...), false},
+		{"another group of that", ask(metaOIFGROUP, word(7)...), true},
+		{"its type", ask(metaIIFTYPE, short(65534)...), false},
+		{"another type", ask(metaIIFTYPE, short(1)...), true},
+		{"a type that is not known", ask(metaOIFTYPE, short(1)...), false},
+		{"its kind", ask(metaIIFKIND, []byte("tun\x00")...), false},
+		{"another kind", ask(metaIIFKIND, []byte("veth\x00")...), true},
+	} {
+		r := ruleset(true, c.rules, nil)
+		r.Links = map[int]Property{3: {Group: 7, Type: 65534, Kind: "tun"}, 2: {}}
+		if !r.AsksForLinks() {
+			t.Errorf("%s: it is not seen to be asked for", c.name)
+		}
+		p := Packet{Family: IPv4, Protocol: 6, In: Link{"wg0", 3}, Out: Link{"eth0", 2}}
+		if got := r.Drops(p, Forward) != nil; got != c.drops {
+			t.Errorf("%s: dropped: %t, want %t", c.name, got, c.drops)
+		}
+	}
+	if ruleset(true, []Rule{in("wg0")}, nil).AsksForLinks() {
+		t.Error("a name is taken for one of them")
+	}
+}

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // A Packet is what is known of one. Nobody translates its destination.
@@ -38,8 +39,14 @@ const (
 	metaOIF      = 5
 	metaIIFNAME  = 6
 	metaOIFNAME  = 7
+	metaIIFTYPE  = 8
+	metaOIFTYPE  = 9
 	metaNFPROTO  = 15
 	metaL4PROTO  = 16
+	metaIIFGROUP = 21
+	metaOIFGROUP = 22
+	metaIIFKIND  = 26
+	metaOIFKIND  = 27
 )
 
 // Of NFT_CT_*; and of NF_CT_STATE_BIT.
@@ -100,6 +107,51 @@ func (w *walk) meta(key uint32) bits {
 		return w.in().name()
 	case metaOIFNAME:
 		return w.out().name()
+	case metaIIFTYPE, metaIIFGROUP, metaIIFKIND:
+		return w.rules.property(w.in(), key)
+	case metaOIFTYPE, metaOIFGROUP, metaOIFKIND:
+		return w.rules.property(w.out(), key-1)
+	}
+	return unknown(16)
+}
+
+// A Property is what else a rule may ask of a link: its group, its type of hardware (ARPHRD_*)
+// and its kind, as ip(8) has it. What is zero is not known, but for the group.
+type Property struct {
+	Group uint32
+	Type  uint16
+	Kind  string
+}
+
+// AsksForLinks reports whether a rule asks for a [Property].
+func (r *Ruleset) AsksForLinks() bool {
+	for i := range r.Chains {
+		for _, rule := range r.Chains[i].Rules {
+			for _, e := range rule {
+				if l, ok := e.(Load); ok && l.From == Meta && slices.Contains(linkKeys, l.Key) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+var linkKeys = []uint32{metaIIFTYPE, metaOIFTYPE, metaIIFGROUP, metaOIFGROUP, metaIIFKIND, metaOIFKIND}
+
+// property is what an incoming link has for a key.
+func (r *Ruleset) property(l Link, key uint32) bits {
+	p, ok := r.Links[l.Index]
+	switch {
+	case l.Name == "" || !ok:
+	case key == metaIIFTYPE && p.Type != 0:
+		return exactly(binary.NativeEndian.AppendUint16(nil, p.Type))
+	case key == metaIIFGROUP:
+		return exactly(binary.NativeEndian.AppendUint32(nil, p.Group))
+	case key == metaIIFKIND && p.Kind != "":
+		kind := make([]byte, 16)
+		copy(kind, p.Kind)
+		return exactly(kind)
 	}
 	return unknown(16)
 }

@@ -32,6 +32,11 @@ func observeFirewall(nl *netlink.Handle, s *apply.State, view *tunnel.View) erro
 			return err
 		}
 	}
+	if rules.AsksForLinks() {
+		if rules.Links, err = interfaces.Properties(nl); err != nil {
+			return err
+		}
+	}
 	s.Firewall = rules
 	return interfaces.Observe(nl, s)
 }
