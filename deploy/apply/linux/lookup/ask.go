@@ -52,6 +52,18 @@ func (o *outside) all(ctx context.Context, host string) ([]netip.Addr, error) {
 	return nil, err
 }
 
+// instead asks the resolvers where the system has found nothing: getent(1) says the same of a
+// name that nobody has and of one for which no resolver could be asked.
+func (o *outside) instead(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*hesitation)
+	defer cancel()
+	addrs, err := o.all(ctx, host)
+	if err != nil {
+		return nil, plainly(err)
+	}
+	return addrs, nil
+}
+
 // hesitation is how long an answer is waited for before another way is tried, or without
 // which a first one is taken.
 const hesitation = 500 * time.Millisecond

@@ -165,7 +165,8 @@ func isNobodys(a netip.Addr) bool {
 // it.
 func (l *lookup) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	if len(l.outside.servers) == 0 {
-		return bySystem(ctx, host)
+		addrs, err := bySystem(ctx, host)
+		return addrs, withoutResolver(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -185,8 +186,11 @@ func (l *lookup) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 			}
 			outside = nil
 		case a := <-system:
-			if outside == nil || l.outside.after > 0 {
+			switch {
+			case outside == nil || l.outside.after > 0 && a.err == nil:
 				return a.addrs, a.err
+			case l.outside.after > 0:
+				return l.outside.instead(ctx, host)
 			}
 			if fromSystem, system = &a, nil; a.err == nil {
 				patience = time.After(grace)

@@ -1,8 +1,11 @@
 package lookup
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -82,5 +85,31 @@ func TestOnlyInside(t *testing.T) {
 	e := l.one(t.Context(), "no-such-host.invalid:51820")
 	if e.Err == nil || !strings.Contains(e.Err.Error(), "the only resolver, 10.9.0.1, is INSIDE") {
 		t.Errorf("the error is %v", e.Err)
+	}
+}
+
+// TestWhyNothingIsFound: a name that nobody has is told from one for which no resolver
+// answers, in words.
+func TestWhyNothingIsFound(t *testing.T) {
+	for want, err := range map[string]error{
+		"no such host":      &net.DNSError{Err: "no such host", IsNotFound: true},
+		"no answer in time": &net.DNSError{Err: "i/o timeout", IsTimeout: true},
+		"no resolver answers: connection refused": &net.DNSError{Err: "read udp 192.0.2.2:40->192.0.2.1:53: read: connection refused"},
+		"server misbehaving":                      &net.DNSError{Err: "server misbehaving", IsTemporary: true},
+	} {
+		if got := plainly(err).Error(); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+	// Nothing listens at port 53 of this address, and the system has nothing of the name.
+	o := &outside{servers: []netip.Addr{netip.MustParseAddr("127.77.0.53")}}
+	if addrs, err := o.instead(t.Context(), "nobody.example.net"); err == nil || !strings.HasPrefix(err.Error(), "no ") ||
+		strings.Contains(err.Error(), "udp") {
+		t.Errorf("%v, %v", addrs, err)
+	}
+	text, _ := os.ReadFile(resolvConf)
+	err := withoutResolver(errors.New("no such host"))
+	if named := len(nameservers(string(text))) > 0; strings.Contains(err.Error(), "names no resolver") == named {
+		t.Errorf("%s names a resolver: %t; the error is %v", resolvConf, named, err)
 	}
 }

@@ -38,7 +38,7 @@ func outsideResolvers(ctx context.Context, s *apply.State, own []netip.Addr) []n
 	case s.Resolver == apply.Resolvconf:
 		found = recordedResolvers(s.Record)
 	}
-	for _, file := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
+	for _, file := range []string{resolvConf, "/run/systemd/resolve/resolv.conf"} {
 		text, _ := os.ReadFile(file)
 		for _, a := range nameservers(string(text)) {
 			if stub := a == netip.AddrFrom4([4]byte{127, 0, 0, 53}); !stub && !slices.Contains(own, a) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -35,6 +36,18 @@ func bySystem(ctx context.Context, host string) ([]netip.Addr, error) {
 	}
 	return unmapped(addrs), nil
 }
+
+// withoutResolver adds to the error of a name that nothing can be found of but what is in
+// /etc/hosts.
+func withoutResolver(err error) error {
+	text, _ := os.ReadFile(resolvConf)
+	if err == nil || len(nameservers(string(text))) > 0 {
+		return err
+	}
+	return fmt.Errorf("%w, and %s names no resolver", err, resolvConf)
+}
+
+const resolvConf = "/etc/resolv.conf"
 
 // addressesIn parses the output of getent ahosts: the address is the first word of a line,
 // and is listed once for each type of socket.
@@ -73,6 +86,8 @@ func plainly(err error) error {
 		return errors.New("no such host")
 	case dns.IsTimeout:
 		return errors.New("no answer in time")
+	case strings.Contains(dns.Err, " udp "): // "read udp 192.0.2.2:40346->192.0.2.1:53: read: connection refused"
+		return fmt.Errorf("no resolver answers: %s", dns.Err[strings.LastIndex(dns.Err, ": ")+2:])
 	}
 	return fmt.Errorf("%s", dns.Err)
 }
