@@ -123,8 +123,14 @@ type intake struct {
 func (i *intake) readFiles() (list []foreign.File, err error) {
 	for _, arg := range i.env.names() {
 		host, path := "", arg
-		if name, rest, ok := strings.Cut(arg, "="); ok && keyring.CheckHost(name) == nil {
-			host, path = name, rest
+		if name, rest, ok := strings.Cut(arg, "="); ok {
+			err := keyring.CheckHost(name)
+			switch {
+			case err == nil:
+				host, path = name, rest
+			case !strings.Contains(name, "/") && !exists(arg):
+				return list, ui.Usage("no host can be named", name, err.Error(), "wgkeys import NAME="+ui.Quoted(rest))
+			}
 		}
 		paths, err := filesOf(path)
 		if err != nil {
@@ -143,6 +149,12 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 		}
 	}
 	return list, nil
+}
+
+// exists reports whether a file has that name, which may have an equals sign in it.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // parse reads the files of each host by themselves, since those of two hosts may have the
@@ -165,17 +177,22 @@ func (i *intake) parse(list []foreign.File) (devices []*foreign.Device, err erro
 	return devices, errors.Join(errs...)
 }
 
-// filesOf is path, or the files in it if it is a folder.
+// filesOf is path, or the files in it if it is a folder, except the hidden ones.
 func filesOf(path string) (paths []string, err error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
 		return []string{path}, err
 	}
 	err = filepath.WalkDir(path, func(p string, e os.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+		switch hidden := strings.HasPrefix(e.Name(), "."); {
+		case err != nil:
+			return err
+		case hidden && e.IsDir() && p != path:
+			return filepath.SkipDir
+		case !hidden && e.Type().IsRegular():
 			paths = append(paths, p)
 		}
-		return err
+		return nil
 	})
 	return paths, err
 }

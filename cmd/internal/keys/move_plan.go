@@ -29,6 +29,9 @@ func (m *Move) plan() error {
 		return err
 	}
 	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
+		if tunnels, _ := tunnel.List(m.maker.Repo.Tunnels()); !m.isTunnel && slices.Contains(tunnels, m.Old) {
+			return ui.Usage("no such host", m.Old, "it is the name of a tunnel", "wgkeys mv -t "+m.arguments())
+		}
 		why := "neither a tunnel file nor keyring nor vault"
 		if near := ui.DidYouMean(m.Old, m.known(), strconv.Quote); near != "" {
 			why += ": " + near
