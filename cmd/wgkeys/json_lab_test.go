@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -18,9 +19,7 @@ func TestLabJSON(t *testing.T) {
 		t.Helper()
 		r := u.Run(u.Basalt, command)
 		name := strings.Fields(command)[1]
-		if name == "apply" {
-			name = "plan"
-		}
+		name = cmp.Or(schemaOf[name], name)
 		schema, err := schemaNamed(name)
 		if err != nil {
 			t.Fatal(err)
@@ -55,5 +54,12 @@ func TestLabJSON(t *testing.T) {
 		`"step": "ip link add wg0 `, `"host": "shale"`)
 	u.Must(u.Basalt, "wgkeys plan shale && wgkeys apply -q")
 	wants(ui.ExitDone, "wgkeys install --json -n")
+
+	// Of a host that does not answer beside one that does.
+	u.Must(u.Basalt, `printf '[hosts.jade]\nssh = "ssh://root@93.93.130.7:1"\nendpoint = "93.93.130.7:1"\n' >>tunnels/wg0.toml
+		wgkeys gen -q jade`)
+	for _, verb := range []string{"push", "plan", "apply", "confirm", "install", "status", "down -n"} {
+		wants(ui.ExitSome, "wgkeys "+verb+" --json --timeout 5s shale jade", `"shale"`, `"jade"`, "cannot reach host")
+	}
 	u.Must(u.Basalt, "wgkeys down -q && wgkeys down -q shale")
 }
