@@ -118,7 +118,17 @@ func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	if e.cli.Bool("dry-run") && len(errs) == 0 {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
+	if len(q.Made) > 0 {
+		remindOfCommit(e, r)
+	}
 	return failures(failed, q.Count(), r.Changes.Commit(e.ctx, e.ui, "rotate", q.Made, errors.Join(errs...)))
+}
+
+// remindOfCommit: a git checkout or reset would take the only copy of a key that is in use.
+func remindOfCommit(e *env, r *repo.Repo) {
+	if !e.cli.Bool("commit") && r.Tops() != nil {
+		e.ui.Say("no commit has the new keys yet: git -C %[1]s add -A && git -C %[1]s commit (--commit does it)", ui.Quoted(r.Dir))
+	}
 }
 
 // rotateHosts are the hosts that get new keys, none if all do, and those left behind.
