@@ -93,6 +93,41 @@ func TestRoutesBeside(t *testing.T) {
 	}
 }
 
+// TestRoutesThatWin: a route that came after the tunnel's may win over it, by its preference or
+// since the tunnel's is in a table that is looked into later.
+func TestRoutesThatWin(t *testing.T) {
+	preferred := otherRoute("fd00:20::/64", "eth1", 1024, apply.Network)
+	preferred.Preferred = true
+	aroundHub := strings.Replace(besideTunnel, "10.20.0.0/16", "203.0.113.0/24", 1)
+	for name, c := range map[string]struct {
+		text    string
+		route   apply.OtherRoute
+		finding string
+	}{
+		"preferred": {besideTunnel, preferred, "fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of " +
+			"the same metric and a high preference, as routers advertise it. Give this tunnel's routes a lower metric: metric = 512"},
+		"not preferred": {besideTunnel, otherRoute("fd00:20::/64", "eth1", 1024, apply.Network), ""},
+		"around the endpoint": {aroundHub, otherRoute("203.0.113.0/24", "eth1", 100, apply.ByHand),
+			"203.0.113.0/24, INSIDE, does not go into the tunnel: eth1 has a route to it, which comes first"},
+		"a part of that": {aroundHub, otherRoute("203.0.113.64/26", "eth1", 100, apply.ByHand), ""},
+	} {
+		v := view(t, c.text, "a", nil)
+		h := newHost(t)
+		h.apply(t, v)
+		j, others := h.journal(t, v.Tunnel)
+		state, err := h.Observe(t.Context(), v.Tunnel, v, j.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Hurdles.Routes = []apply.OtherRoute{c.route}
+		plan, err := apply.Make(v, state, j, others)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		mustSay(t, name, plan.Findings, c.finding)
+	}
+}
+
 // mustSay fails where list is not the one text that begins so, or nothing.
 func mustSay(t *testing.T, about string, list []string, want string) {
 	t.Helper()

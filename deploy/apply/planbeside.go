@@ -9,6 +9,7 @@ import (
 type claimedRoute struct {
 	Route
 	onLink bool
+	behind bool // it is looked at after those of the main table that are as specific
 }
 
 // lookBeside tells of the other routes that the tunnel's live with, and of addresses
@@ -22,14 +23,15 @@ func lookBeside(p *planner) {
 	}
 	wanted := map[netip.Prefix]claimedRoute{}
 	for _, want := range p.view.Routes {
-		if !p.policyRouting.routes[want.Prefix] {
-			r := Route{Prefix: want.Prefix, Metric: normalMetric(want.Prefix, want.Metric), Table: normalTable(p.view.Table)}
-			wanted[r.Prefix] = claimedRoute{r, false}
+		r := Route{Prefix: want.Prefix, Metric: normalMetric(want.Prefix, want.Metric), Table: normalTable(p.view.Table)}
+		behind := p.policyRouting.routes[want.Prefix]
+		if !behind || want.Prefix.Bits() >= wide {
+			wanted[r.Prefix] = claimedRoute{Route: r, behind: behind}
 		}
 	}
 	for _, n := range p.view.Networks() {
 		if !n.IsSingleIP() {
-			wanted[n] = claimedRoute{Route{Prefix: n, Metric: connectedMetric(n)}, true}
+			wanted[n] = claimedRoute{Route: Route{Prefix: n, Metric: connectedMetric(n)}, onLink: true}
 		}
 	}
 	for _, o := range p.state.Hurdles.Routes {
@@ -57,6 +59,18 @@ func compareRoute(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute
 	if o.Table != r.Table {
 		return
 	}
+	if r.behind {
+		p.find("%s, INSIDE, does not go into the tunnel: %s has a route to it, which comes first, since an endpoint lies in it. "+
+			"Give one of the two networks another prefix", o.Prefix, o.name())
+		return
+	}
+	there := slices.ContainsFunc(p.state.Routes, func(have Route) bool { return have.key() == r.key() })
+	compareMetric(p, o, r, there)
+}
+
+// compareMetric tells which of two routes of one prefix and table is used. The tunnel's is
+// there already, or will be.
+func compareMetric(p *planner, o OtherRoute, r claimedRoute, there bool) {
 	switch theirs, ours := metricOf(o.Route), metricOf(r.Route); {
 	case theirs < ours:
 		p.find("%s, INSIDE, does not go into the tunnel: %s has a route to it of metric %d, and the tunnel's has %d. "+
@@ -64,8 +78,12 @@ func compareRoute(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute
 			ours)
 	case theirs == ours && r.onLink:
 		p.find("network %s, INSIDE, is also that of %s: packets to it go by one of the two alone. Give one of them another prefix", o.Prefix, o.name())
+	case theirs == ours && there && o.Preferred:
+		p.find("%s, INSIDE, does not go into the tunnel: %s has a route to it of the same metric and a high preference, as "+
+			"routers advertise it. Give this tunnel's routes a lower metric: metric = %d for the host in the tunnel file",
+			o.Prefix, o.name(), max(ours/2, 1))
 	case theirs > ours && o.Link == "": // it waits behind the tunnel's
-	case theirs > ours || slices.ContainsFunc(p.state.Routes, func(have Route) bool { return have.key() == r.key() }):
+	case theirs > ours || there:
 		p.note("%s, INSIDE, goes into the tunnel; %s has a route to the same prefix, which is not used meanwhile", o.Prefix,
 			o.name())
 	}

@@ -137,9 +137,10 @@ type Hurdles struct {
 // of one.
 type OtherRoute struct {
 	Route
-	Link   string // "" where it leads nowhere: blackhole and the like
-	Tunnel bool   // the link is a WireGuard interface
-	Origin Origin
+	Link      string // "" where it leads nowhere: blackhole and the like
+	Tunnel    bool   // the link is a WireGuard interface
+	Origin    Origin
+	Preferred bool // it wins over a route of the same metric, as an advertised one may
 }
 
 // An Origin is how a route comes to be there.

@@ -69,7 +69,7 @@ func familyIndex(a netip.Addr) int {
 }
 
 // add considers a route of another interface, or of none.
-func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int) {
+func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int, attrs []byte) {
 	if b == nil || r.Table != b.table {
 		return
 	}
@@ -78,11 +78,12 @@ func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int) {
 	default:
 		return
 	}
-	b.digest += digestOfRoute(msg, r, oif)
+	preferred := isPreferred(attrs)
+	b.digest += digestOfRoute(msg, r, oif, preferred)
 	if !b.concerns(r.Prefix) {
 		return
 	}
-	o := apply.OtherRoute{Route: r}
+	o := apply.OtherRoute{Route: r, Preferred: preferred}
 	switch msg.Protocol {
 	case unix.RTPROT_KERNEL, unix.RTPROT_RA, unix.RTPROT_DHCP, unix.RTPROT_REDIRECT:
 		o.Origin = apply.Network
@@ -91,6 +92,18 @@ func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int) {
 		o.Link, o.Tunnel = b.name(oif)
 	}
 	b.found = append(b.found, o)
+}
+
+// isPreferred reports whether a route has the high preference of RFC 4191, with which it wins
+// over others of its prefix and metric (rt6_score_route).
+func isPreferred(attrs []byte) bool {
+	const high = 1 // ICMPV6_ROUTER_PREF_HIGH
+	for kind, value := range nlmsg.Attributes(attrs) {
+		if kind == unix.RTA_PREF && len(value) > 0 {
+			return value[0] == high
+		}
+	}
+	return false
 }
 
 // concerns reports whether prefix is one of the view's, or lies within one.
@@ -125,7 +138,7 @@ func (b *besides) name(oif int) (name string, isTunnel bool) {
 
 // digestOfRoute is a hash (FNV-1a) of a route. The sum of the hashes of many routes does
 // not depend on their order.
-func digestOfRoute(msg *nl.RtMsg, r apply.Route, oif int) uint64 {
+func digestOfRoute(msg *nl.RtMsg, r apply.Route, oif int, preferred bool) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)
 	addr := r.Prefix.Addr().As16()
@@ -134,6 +147,9 @@ func digestOfRoute(msg *nl.RtMsg, r apply.Route, oif int) uint64 {
 	}
 	for _, n := range []int{r.Prefix.Bits(), r.Metric, r.Table, oif, int(msg.Type), int(msg.Protocol)} {
 		h = (h ^ uint64(n)) * prime
+	}
+	if preferred {
+		h = (h ^ 1) * prime
 	}
 	return h
 }

@@ -98,7 +98,7 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 		case r.Table == unix.RT_TABLE_LOCAL:
 		case msg.Type == unix.RTN_UNREACHABLE && r.Metric == apply.UnreachableMetric: // see [Table.ObserveUnreachable]
 		case oif != link || link == 0:
-			others.add(msg, r, oif)
+			others.add(msg, r, oif, b[msg.Len():])
 			if within.contain(r.Prefix) {
 				routes = append(routes, found)
 			}
