@@ -116,7 +116,7 @@ func TestLabUnmanaged(t *testing.T) {
 	l.refusesPhone()
 
 	phone, old := publicKeyOf(l.Users, "flint"), publicKeyOf(l.Users, "basalt")
-	r := l.exits(ui.ExitDone, "wgkeys rotate -y")
+	r := l.exits(ui.ExitDone, "wgkeys rotate -y", "no commit has the new keys yet: git -C /root/net add -A")
 	hub, other := publicKeyOf(l.Users, "basalt"), publicKeyOf(l.Users, "shale")
 	for host, key := range map[string]string{"basalt": hub, "shale": other} {
 		want := host + " wg0: give flint its new public key by hand, or with wgkeys export flint: " + key + "; until then " + host
@@ -196,7 +196,7 @@ func TestLabUnmanagedKeys(t *testing.T) {
 	l.exits(ui.ExitDone, "wgkeys check")
 	l.exits(ui.ExitDone, "wgkeys gen flint basalt", "flint has a key in wg0 already: "+phone)
 	l.exits(ui.ExitFailed, "wgkeys rotate -y flint", "hint: write the new public key of flint into keyring/flint/wg0.pub")
-	l.exits(ui.ExitDone, "wgkeys rotate -y basalt", "to flint, which")
+	l.exits(ui.ExitDone, "wgkeys rotate -y basalt", "give flint its new public key")
 	l.exits(ui.ExitDone, "test ! -e vault/flint/wg0.key.age && wgkeys status -v", "flint")
 }
 
