@@ -293,7 +293,7 @@ func (s *sealed) noIdentity(v Vault, host string, ids *Identities, unusable erro
 	for _, line := range ids.searched() {
 		fmt.Fprintf(&b, "\n  searched %s", line)
 	}
-	hint := "give the identity of one of them with -i FILE"
+	hint := "give the identity of one of them with -i FILE; if nobody has one any more: wgkeys help recovery"
 	if v.Sealed(host) {
 		hint = onHost(host, "push "+host+" --host "+host)
 	}

@@ -95,7 +95,8 @@ func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 	}
 	return fault.New("the view is older than this machine: it has a key that was replaced, of host", host,
 		"it is "+key.String()+", and "+by.String()+" took its place here",
-		"git pull, then wgkeys apply "+a.view.Host+"; if the older key is right: wgkeys apply --unknown "+a.view.Host)
+		"git pull, then wgkeys apply "+a.view.Host+"; if nobody has the newer key: wgkeys rotate --unknown "+host+
+			"; if the older one is right: wgkeys apply --unknown "+a.view.Host)
 }
 
 // outdated reports whether a key was replaced by one that the view does not have.
