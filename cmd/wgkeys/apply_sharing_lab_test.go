@@ -238,10 +238,10 @@ addresses = ["10.9.0.2/32"]
 		u.Must(u.Basalt, "ip rule del pref 100; ip route flush table 77")
 	}
 	says("wgkeys apply -t wg1", "finding: nothing is sent to shale at 198.18.5.1, OUTSIDE: it is routed into wg0, "+
-		"and what wg0 sends into wg1 again; take the endpoint of one of them out of the routes of the other")
+		"and what wg0 sends to 93.93.130.7, OUTSIDE, into wg1 again; take that out of the routes of wg1, or give it a route of its own")
 	for range 2 {
 		says("wgkeys plan -t wg0", "finding: nothing is sent to shale at 93.93.130.7, OUTSIDE: it is routed into wg1, "+
-			"and what wg1 sends into wg0 again")
+			"and what wg1 sends to 198.18.5.1, OUTSIDE, into wg0 again")
 	}
 	u.Must(u.Basalt, "ip route add 93.93.130.7/32 via $(ip -4 route show default | sed 's/.*via \\([^ ]*\\).*/\\1/')")
 	if r := u.Run(u.Basalt, "wgkeys plan -t wg0"); strings.Contains(r.Stderr, "nothing is sent") {

@@ -33,6 +33,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findUnrouted(p)
 	findLooped(p)
 	findCircles(p)
+	findTranslated(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

@@ -63,7 +63,16 @@ type State struct {
 	Looped map[netip.Addr]bool
 
 	// Circles are those that lead through other tunnels, and by these into the tunnel itself.
-	Circles map[netip.Addr][]string
+	Circles map[netip.Addr]Circle
+
+	// Translated are those whose packets leave as IPv6, by the link that makes them so.
+	Translated map[netip.Addr]string
+}
+
+// A Circle is how packets come back into the tunnel that they are sent by.
+type Circle struct {
+	Through []string   // the tunnels that they go through
+	To      netip.Addr // where the last of these sends them, OUTSIDE
 }
 
 // An Uplink is an interface with a default route.

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -127,14 +128,36 @@ func findCircles(p *planner) {
 	for i := range p.view.Peers {
 		peer := &p.view.Peers[i]
 		at := live[peer.PublicKey]
-		through := p.state.Circles[at]
-		if peer.Endpoint == "" || through == nil {
+		c, ok := p.state.Circles[at]
+		if peer.Endpoint == "" || !ok {
 			continue
 		}
-		p.find("nothing is sent to %s at %s, OUTSIDE: it is routed into %s, and what %s sends into %s again; "+
-			"take the endpoint of one of them out of the routes of the other", peer.Name, at,
-			strings.Join(through, ", that into "), through[len(through)-1], p.view.Tunnel)
+		p.find("nothing is sent to %s at %s, OUTSIDE: it is routed into %s, and what %s sends to %s, OUTSIDE, into %s again; "+
+			"take that out of the routes of %s, or give it a route of its own past the tunnels", peer.Name, at,
+			strings.Join(c.Through, ", that into "), c.Through[len(c.Through)-1], c.To, p.view.Tunnel, p.view.Tunnel)
 		return
+	}
+}
+
+// findTranslated finds peers at IPv4 addresses whose encrypted packets leave as IPv6, which the
+// tunnel takes: they carry no mark any more.
+func findTranslated(p *planner) {
+	all := slices.ContainsFunc(p.view.Routes, func(r tunnel.Route) bool {
+		return r.Prefix.Addr().Is6() && r.Prefix.Bits() < wide
+	})
+	if !all || normalTable(p.view.Table) != 0 || len(p.state.Translated) == 0 {
+		return
+	}
+	live := liveEndpoints(p)
+	for i := range p.view.Peers {
+		peer := &p.view.Peers[i]
+		at := cmp.Or(live[peer.PublicKey], literal(peer), p.state.Endpoints[peer.Endpoint].Addr.Addr())
+		if by := p.state.Translated[at]; by != "" && peer.Endpoint != "" {
+			p.find("nothing gets to %s at %s, OUTSIDE: %s makes IPv6 of what is sent there (464XLAT), and all IPv6 goes into %s. "+
+				"Write an IPv6 address of %s, or what NAT64 has for this one, as endpoint under [hosts.%s.peer.%s]", peer.Name, at, by,
+				p.view.Tunnel, peer.Name, p.view.Host, peer.Name)
+			return
+		}
 	}
 }
 

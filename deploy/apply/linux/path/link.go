@@ -1,6 +1,8 @@
 package path
 
 import (
+	"net/netip"
+
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -14,6 +16,7 @@ type pathLink struct {
 	name       string
 	index      int
 	kind       string
+	carrier    Hop // of a kernel's tunnel that is not WireGuard: how it sends what is routed into it
 	mtu4, mtu6 int // in bytes; that of IPv6 may come from router advertisements
 }
 
@@ -37,11 +40,7 @@ func readLinks() (links []pathLink, err error) {
 			case unix.IFLA_MTU:
 				l.mtu4 = int(nlmsg.Word(value))
 			case unix.IFLA_LINKINFO:
-				for kind, value := range nlmsg.Attributes(value) {
-					if kind == unix.IFLA_INFO_KIND {
-						l.kind = unix.ByteSliceToString(value)
-					}
-				}
+				l.kind, l.carrier = linkInfo(value)
 			case unix.IFLA_AF_SPEC:
 				l.mtu6 = mtu6(value)
 			}
@@ -53,6 +52,43 @@ func readLinks() (links []pathLink, err error) {
 		return true
 	})
 	return links, err
+}
+
+// carriers are the kinds of tunnels that send packets of another sort to one address, with a
+// mark of their own (ip_tunnel_xmit, ip6_tnl_xmit), and the attribute of that address.
+var carriers = map[string]uint16{"sit": nl.IFLA_IPTUN_REMOTE, "ipip": nl.IFLA_IPTUN_REMOTE,
+	"ip6tnl": nl.IFLA_IPTUN_REMOTE, "gre": nl.IFLA_GRE_REMOTE, "ip6gre": nl.IFLA_GRE_REMOTE}
+
+// carrierMark is IFLA_IPTUN_FWMARK and IFLA_GRE_FWMARK (linux/if_tunnel.h).
+const carrierMark = 20
+
+// linkInfo parses IFLA_LINKINFO, in which the kind comes before what it is about.
+func linkInfo(info []byte) (kind string, carrier Hop) {
+	for attr, value := range nlmsg.Attributes(info) {
+		switch attr {
+		case unix.IFLA_INFO_KIND:
+			kind = unix.ByteSliceToString(value)
+		case unix.IFLA_INFO_DATA:
+			if remote, ok := carriers[kind]; ok {
+				carrier = carrierOf(value, remote)
+			}
+		}
+	}
+	return kind, carrier
+}
+
+func carrierOf(data []byte, remote uint16) (hop Hop) {
+	for attr, value := range nlmsg.Attributes(data) {
+		switch attr {
+		case remote:
+			if a, ok := netip.AddrFromSlice(value); ok && !a.IsUnspecified() {
+				hop.To = netip.AddrPortFrom(a, 0)
+			}
+		case carrierMark:
+			hop.Mark = uint32(nlmsg.Word(value))
+		}
+	}
+	return hop
 }
 
 // mtu6 returns a link's MTU for IPv6, or 0 if it has no IPv6. It is an element of an array

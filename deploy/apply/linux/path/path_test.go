@@ -2,6 +2,7 @@ package path
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink/nl"
@@ -87,6 +88,33 @@ func TestMTU6(t *testing.T) {
 	} {
 		if got := mtu6(tt.families); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// TestCarrierOf: of the kernel's other tunnels it is known where they send, and with what mark.
+func TestCarrierOf(t *testing.T) {
+	info := func(kind string, remote int, addr string, mark uint32) []byte {
+		of := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+		of.AddRtAttr(unix.IFLA_INFO_KIND, nl.ZeroTerminated(kind))
+		data := of.AddRtAttr(unix.IFLA_INFO_DATA, nil)
+		data.AddRtAttr(remote, netip.MustParseAddr(addr).AsSlice())
+		data.AddRtAttr(20, nl.Uint32Attr(mark))
+		return of.Serialize()[unix.SizeofRtAttr:]
+	}
+	for _, c := range []struct {
+		kind   string
+		remote int
+		addr   string
+		want   string
+	}{
+		{"sit", 3, "216.66.80.26", "216.66.80.26:0"}, {"ip6tnl", 3, "2001:db8::1", "[2001:db8::1]:0"},
+		{"gre", 7, "192.0.2.9", "192.0.2.9:0"}, {"sit", 3, "0.0.0.0", "invalid AddrPort"},
+		{"vxlan", 3, "192.0.2.9", "invalid AddrPort"}, {"sit", 4, "192.0.2.9", "invalid AddrPort"},
+	} {
+		kind, hop := linkInfo(info(c.kind, c.remote, c.addr, 7))
+		if kind != c.kind || hop.To.String() != c.want || c.want[0] != 'i' && hop.Mark != 7 {
+			t.Errorf("%s to %s: %s, %+v, want %s", c.kind, c.addr, kind, hop, c.want)
 		}
 	}
 }
