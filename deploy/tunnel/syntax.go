@@ -2,10 +2,10 @@ package tunnel
 
 import "strings"
 
-// notTOML says what is wrong in the place where the parser stopped, by what people write
+// NotTOML says what is wrong in the place where the parser stopped, by what people write
 // instead of TOML. The parser's own message is kept where it names no character: one of
 // them could be the beginning of a key.
-func notTOML(message string, rest []byte) string {
+func NotTOML(message string, rest []byte) string {
 	word, _, _ := strings.Cut(string(rest[:min(len(rest), maxKey)]), "\n")
 	switch {
 	case strings.HasSuffix(message, "strings cannot have new lines"), strings.HasPrefix(message, "unterminated "):

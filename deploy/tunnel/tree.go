@@ -155,7 +155,7 @@ func (m *merger) syntax(text []byte) {
 			m.add(m.line(offset), "", "%v", odd)
 			return
 		}
-		m.add(m.line(offset), helpKeys, "%s", notTOML(err.Message, text[offset:]))
+		m.add(m.line(offset), helpKeys, "%s", NotTOML(err.Message, text[offset:]))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 )
@@ -84,8 +85,10 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	if errors.As(err, &wrong) {
 		line, column := wrong.Position()
 		why := strings.TrimPrefix(wrong.Error(), "toml: ")
-		if lines := bytes.Split(text, []byte("\n")); line <= len(lines) && column <= len(lines[line-1]) {
-			if odd := files.Lookalike(lines[line-1][column-1:]); odd != nil {
+		if lines := bytes.Split(text, []byte("\n")); line <= len(lines) && column <= len(lines[line-1])+1 {
+			rest := lines[line-1][column-1:]
+			why = tunnel.NotTOML(why, rest)
+			if odd := files.Lookalike(rest); odd != nil {
 				why = odd.Error()
 			}
 		}

@@ -316,6 +316,9 @@ func TestSettings(t *testing.T) {
 		{text: "\nmax_key_age = 365", err: `net/wgkeys.toml:2": `},
 		{text: "\nmax_key_age = \"1d\"\nmax_key_age = \"1d\"", err: `net/wgkeys.toml:3": `},
 		{text: "\nmax_key_age = ", err: `net/wgkeys.toml:2": `},
+		{text: "max_key_age = 365d", err: `net/wgkeys.toml:1": a number has no unit, and a text is in quotes`},
+		{text: "max_key_age = \"365d\n", err: `net/wgkeys.toml:1": the text has no quotation mark at its end`},
+		{text: "max_key_age: \"365d\"", err: "separated by ="},
 	} {
 		s, err := parseSettings("net", []byte(test.text))
 		switch {
