@@ -108,6 +108,13 @@ func TestLabStatusForms(t *testing.T) {
 	}
 	l.Must(l.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 	l.json("down", ui.ExitSome, "cannot reach host")
+
+	// A key that nobody knows, where no tunnel is up in which it could be rotated: the hint helps.
+	l.Must(l.Shale, "umask 077 && wg genkey >/etc/wireguard/wg0.key")
+	if r := l.exits(ui.ExitFindings, "wgkeys status shale"); !strings.Contains(r.Stdout, "if nobody has that key: wgkeys push --unknown shale\n") {
+		t.Errorf("of a key that nobody knows:\n%s", r.Stdout)
+	}
+	l.Must(l.Basalt, "wgkeys push --unknown shale && wgkeys apply -q shale && wgkeys status shale && wgkeys down -q shale")
 	l.usage()
 }
 

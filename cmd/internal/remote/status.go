@@ -204,6 +204,9 @@ func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.Publ
 	if err := s.past.MayReplace(ctx, s.Host, s.Tunnel, "", s.Key.String(), has.String()); err != nil {
 		what += ", and the clone may be behind; git pull, or if nobody has that key"
 		command = "rotate --unknown"
+		if s.Live.IsZero() { // a rotation is done in a tunnel that is up
+			command = "push --unknown"
+		}
 	}
 	if other := s.past.OtherHost(s.Host, has.String()); other != "" {
 		what += ", that of " + other + ": its disk was copied, or ssh reaches one machine by both names"
