@@ -157,7 +157,8 @@ var ofHosts = []string{"live", "take-over", "undo"}
 // args finds names for the verb.
 func (c *completer) args() {
 	usage := c.verb.ArgsUsage
-	if c.verb.Name == "import" && slices.ContainsFunc(c.given, func(f string) bool { return slices.Contains(ofHosts, f) }) {
+	given := func(flag string) bool { return slices.Contains(c.given, flag) }
+	if c.verb.Name == "import" && slices.ContainsFunc(ofHosts, given) {
 		usage = "HOST..."
 	}
 	switch several := strings.Contains(usage, "..."); {

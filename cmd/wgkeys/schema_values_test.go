@@ -3,8 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,21 +12,113 @@ import (
 )
 
 // schemaValues are values of all kinds that a key of a tunnel file may have or be given by
-// mistake.
-var schemaValues = []string{
-	"true", "false", "0", "1", "-1", "25", "253", "254", "255", "575", "576", "1279", "1280", "65535", "65536",
-	fmt.Sprint(math.MaxInt32), fmt.Sprint(math.MaxUint32), "4294967296", "9223372036854775807", "0x57", "1_000", "1.5", "2026-01-01",
-	`""`, `" "`, `"-"`, `"a"`, `"A"`, `"b"`, `"_"`, `"-a"`, `"a-"`, `"a b"`, `"a.b"`, `"a_b"`, `"ä"`, `"a\tb"`, `"a,b"`, `"@a"`, `"~a"`, `"~."`, `"."`,
-	`"true"`, `"off"`, `"main"`, `"tunnel"`, `"lo"`, `"eth0"`, `"eth0.5"`, `"eth0:1"`, `"` + strings.Repeat("a", 15) + `"`, `"` + strings.Repeat("a", 16) + `"`,
-	`"` + strings.Repeat("a", 63) + `"`, `"` + strings.Repeat("a", 64) + `"`, `"` + strings.Repeat("a", 255) + `"`, `"` + strings.Repeat("ä", 128) + `"`, `"` + strings.Repeat("a", 256) + `"`,
-	`"10.0.0.1"`, `"10.0.0.1/24"`, `"10.0.0.0/24"`, `"10.0.0.0/33"`, `"10.0.0.2 peer 10.0.1.1/32"`, `"::1"`, `"::/0"`, `"0.0.0.0/0"`, `"2001:db8::1"`, `"2001:DB8::1/128"`,
-	`"fe80::1%eth0"`, `"::ffff:10.0.0.1"`, `"[2001:db8::1]"`, `"[2001:db8::1]:443"`, `"10.0.0.1:443"`, `"10.0.0.1:0"`, `"example.net:443"`, `"example.net."`, `"*.example.net"`,
-	`"root@example.net"`, `"ssh://root@example.net:22"`, `"root@example.net:22"`, `"root@2001:db8::1"`, `"-oProxyCommand=x"`, `"/etc/wireguard/a.key"`, `"/etc/wireguard/a.psk"`,
-	`"/"`, `"/a"`, `"a.key"`, `"/a b"`, `"/a/../b.key"`, "{}", `{ a = 1 }`, `{ b = { keepalive = 5 } }`,
-	`{ "net.ipv4.tcp_syncookies" = 1 }`, `{ "net.ipv4.conf.wg0.rp_filter" = true }`, `{ net.ipv4.conf.wg0.rp_filter = 0 }`,
-	`{ "net/ipv4/conf/wg0/rp_filter" = "2" }`, `{ "net.core.rmem_max" = -1 }`, `{ "net.ipv4.tcp_rmem" = "4096 87380 6291456" }`, `{ "net.x" = 1.5 }`, `{ "net.x" = [] }`,
-	`{ "net" = 1 }`, `{ "network.x" = 1 }`, `{ "kernel.panic" = 1 }`,
-}
+// mistake, one a line.
+const schemaValues = `
+true
+false
+0
+1
+-1
+25
+253
+254
+255
+575
+576
+1279
+1280
+65535
+65536
+2147483647
+4294967295
+4294967296
+9223372036854775807
+0x57
+1_000
+1.5
+2026-01-01
+""
+" "
+"-"
+"a"
+"A"
+"b"
+"_"
+"-a"
+"a-"
+"a b"
+"a.b"
+"a_b"
+"ä"
+"a\tb"
+"a,b"
+"@a"
+"~a"
+"~."
+"."
+"true"
+"off"
+"main"
+"tunnel"
+"lo"
+"eth0"
+"eth0.5"
+"eth0:1"
+"10.0.0.1"
+"10.0.0.1/24"
+"10.0.0.0/24"
+"10.0.0.0/33"
+"10.0.0.2 peer 10.0.1.1/32"
+"::1"
+"::/0"
+"0.0.0.0/0"
+"2001:db8::1"
+"2001:DB8::1/128"
+"fe80::1%eth0"
+"::ffff:10.0.0.1"
+"[2001:db8::1]"
+"[2001:db8::1]:443"
+"10.0.0.1:443"
+"10.0.0.1:0"
+"example.net:443"
+"example.net."
+"*.example.net"
+"root@example.net"
+"ssh://root@example.net:22"
+"root@example.net:22"
+"root@2001:db8::1"
+"-oProxyCommand=x"
+"/etc/wireguard/a.key"
+"/etc/wireguard/a.psk"
+"/"
+"/a"
+"a.key"
+"/a b"
+"/a/../b.key"
+{}
+{ a = 1 }
+{ b = { keepalive = 5 } }
+{ "net.ipv4.tcp_syncookies" = 1 }
+{ "net.ipv4.conf.wg0.rp_filter" = true }
+{ net.ipv4.conf.wg0.rp_filter = 0 }
+{ "net/ipv4/conf/wg0/rp_filter" = "2" }
+{ "net.core.rmem_max" = -1 }
+{ "net.ipv4.tcp_rmem" = "4096 87380 6291456" }
+{ "net.x" = 1.5 }
+{ "net.x" = [] }
+{ "net" = 1 }
+{ "network.x" = 1 }
+{ "kernel.panic" = 1 }
+`
+
+// schemaLists are lists of no value and of several.
+const schemaLists = `
+[]
+[[]]
+["eth0", "tunnel"]
+["10.0.0.0/8", "::/0"]
+["a.example.net", "192.0.2.1:443"]
+`
 
 // TestTunnelSchemaValues: of every key, whatever value the program takes the schema takes, alone
 // and in a list, and so does the program the constants and bounds that the schema names. A
@@ -58,8 +150,7 @@ func TestTunnelSchemaValues(t *testing.T) {
 				}
 			}
 			if took == 0 {
-				_, err := tunnel.Parse(oneTunnel(withValue(table, key, schemaValues[len(schemaValues)-1])), "wg0")
-				t.Errorf("the program takes no value of %s %s: %v", table, key, err)
+				t.Errorf("the program takes no value of %s %s", table, key)
 			}
 			taken += took
 		}
@@ -67,10 +158,14 @@ func TestTunnelSchemaValues(t *testing.T) {
 	t.Logf("%d values taken, %d refused", taken, refused)
 }
 
-// valuesAndLists are the values, each also in a list, and lists of two.
+// valuesAndLists are the values, each also in a list, and the lists.
 func valuesAndLists() []string {
-	all := append([]string{"[]", "[[]]", `["eth0", "tunnel"]`, `["10.0.0.0/8", "::/0"]`, `["a.example.net", "192.0.2.1:443"]`}, schemaValues...)
-	for _, v := range schemaValues {
+	values := strings.Split(strings.TrimSpace(schemaValues), "\n")
+	for _, length := range []int{15, 16, 63, 64, 255, 256} { // of names, tags and descriptions
+		values = append(values, strconv.Quote(strings.Repeat("a", length)), `"`+strings.Repeat("ä", length/2)+`"`)
+	}
+	all := append(strings.Split(strings.TrimSpace(schemaLists), "\n"), values...)
+	for _, v := range values {
 		all = append(all, "["+v+"]")
 	}
 	return all
@@ -148,7 +243,9 @@ func TestTunnelSchemaBounds(t *testing.T) {
 			try(table, key, one)
 		}
 	}
-	for table, of := range map[string]object{"": doc.object, "hosts.a": doc.Definitions["host"], "hosts.a.peer.b": doc.Definitions["pair"]} {
+	for table, of := range map[string]object{
+		"": doc.object, "hosts.a": doc.Definitions["host"], "hosts.a.peer.b": doc.Definitions["pair"],
+	} {
 		for key, p := range of.Properties {
 			try(table, key, p)
 		}

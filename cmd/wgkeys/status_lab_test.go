@@ -111,7 +111,8 @@ func TestLabStatusForms(t *testing.T) {
 
 	// A key that nobody knows, where no tunnel is up in which it could be rotated: the hint helps.
 	l.Must(l.Shale, "umask 077 && wg genkey >/etc/wireguard/wg0.key")
-	if r := l.exits(ui.ExitFindings, "wgkeys status shale"); !strings.Contains(r.Stdout, "if nobody has that key: wgkeys push --unknown shale\n") {
+	r = l.exits(ui.ExitFindings, "wgkeys status shale")
+	if !strings.Contains(r.Stdout, "if nobody has that key: wgkeys push --unknown shale\n") {
 		t.Errorf("of a key that nobody knows:\n%s", r.Stdout)
 	}
 	l.Must(l.Basalt, "wgkeys push --unknown shale && wgkeys apply -q shale && wgkeys status shale && wgkeys down -q shale")
