@@ -225,11 +225,11 @@ lab:
 	testdata/setup/kernel.sh $(KERNEL)
 	go build -buildvcs=false -o $(VM) ./testdata/vm
 
-setup-test setup-demo setup-bench: setup-%:
+setup-test setup-demo setup-bench setup-many: setup-%:
 	@testdata/setup/packages.sh $*
 	@[ $* != test ] || testdata/setup/managers.sh firewalld
 
 clean:
 	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs release release-twice packages-test wine test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many moving scale vault bench demo lab clean setup-test setup-demo setup-bench
+.PHONY: build programs release release-twice packages-test wine test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many moving scale vault bench demo lab clean setup-test setup-demo setup-bench setup-many

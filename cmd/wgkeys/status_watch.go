@@ -52,7 +52,7 @@ func watchStatus(e *env, w *statusWriter) error {
 		if ui.Lost(e.ui) {
 			return nil
 		}
-		e.hosts.Batch = true // do not ask for a password twice a second
+		e.hosts.Terminal.Mute() // do not ask for a password twice a second
 		select {
 		case <-e.ctx.Done():
 			return nil

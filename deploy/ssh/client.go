@@ -52,13 +52,18 @@ func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdou
 	defer in.end()
 	oneByOne := c.Terminal != nil && !c.Batch
 	if oneByOne {
-		c.Terminal.reach(c.Host)
+		if err := c.Terminal.reach(c.Host); err != nil {
+			return err
+		}
 	}
 	again := attempts{limit: c.Limit, begun: time.Now()}
 	for {
 		t := &try{command: command, in: in, stdout: stdout, verbose: again.n > 0, mute: c.Batch || oneByOne}
 		a := c.attempt(ctx, t)
 		if oneByOne && a.refusedUnasked() && ctx.Err() == nil {
+			if err := c.Terminal.mayAsk(c, a); err != nil {
+				return err
+			}
 			var waited time.Duration
 			a, waited = c.askAlone(ctx, t, a)
 			again.begun = again.begun.Add(waited) // which was no attempt

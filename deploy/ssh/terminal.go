@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wgkeys/keyring/fault"
 	"wgkeys/keyring/lazyregexp"
 )
 
@@ -29,8 +30,10 @@ type Terminal struct {
 	mark     string        // precedes what Askpass says; no host knows it
 
 	mu      sync.Mutex
-	hosts   map[string]bool // that were reached for; true: ssh may have asked for its key
-	advised bool            // about the same passphrase for many
+	hosts   map[string]bool  // that were reached for; true: ssh may have asked for its key
+	advised bool             // about the same passphrase for many
+	muted   bool             // nothing is asked any more
+	lost    map[string]error // the hosts that would need it
 }
 
 // A UserInterface is what else writes to the terminal.
@@ -47,7 +50,8 @@ type UserInterface struct {
 
 // NewTerminal returns a Terminal.
 func NewTerminal(u UserInterface) *Terminal {
-	t := &Terminal{UserInterface: u, free: make(chan struct{}, 1), mark: rand.Text(), hosts: map[string]bool{}}
+	t := &Terminal{UserInterface: u, free: make(chan struct{}, 1), mark: rand.Text(), hosts: map[string]bool{},
+		lost: map[string]error{}}
 	t.free <- struct{}{}
 	return t
 }
@@ -72,13 +76,42 @@ func (t *Terminal) take(ctx context.Context) (release func(), ok bool) {
 	}
 }
 
-// reach records that a host is reached for.
-func (t *Terminal) reach(host string) {
+// Mute ends the questions, for a caller that reaches the same hosts again and again. A host
+// that refuses a login without them is not tried any more: sshd would soon refuse all from
+// here (PerSourcePenalties in sshd_config(5)).
+func (t *Terminal) Mute() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.muted = true
+}
+
+// reach records that a host is reached for. The error is that of one that is not tried any more.
+func (t *Terminal) reach(host string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.hosts[host] {
 		t.hosts[host] = false
 	}
+	return t.lost[host]
+}
+
+// mayAsk reports whether ssh may ask about a host that has refused an attempt. If it may not
+// the error says so.
+func (t *Terminal) mayAsk(c *Client, refused *attempt) (err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.muted {
+		return nil
+	}
+	err = c.unreachable(refused.said)
+	if t.hosts[c.Host] {
+		err = fault.WrapHost(unreachable("ssh has asked for its key, and does not ask again"), "cannot reach host", c.Host,
+			loadKey()+", then the same command")
+	}
+	if slices.ContainsFunc(refused.said.lines(), denied().MatchString) {
+		t.lost[c.Host] = err
+	}
+	return err
 }
 
 // announce says for which of several hosts ssh may ask next, since the question about a
@@ -87,10 +120,7 @@ func (t *Terminal) reach(host string) {
 func (t *Terminal) announce(host string, refused *attempt) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.hosts) < 2 {
-		return
-	}
-	if denied := slices.ContainsFunc(refused.said.lines(), denied().MatchString); denied {
+	if slices.ContainsFunc(refused.said.lines(), denied().MatchString) {
 		delete(t.hosts, host)
 		if others := slices.Contains(slices.Collect(maps.Values(t.hosts)), true); others && !t.advised {
 			t.advised = true
@@ -98,7 +128,9 @@ func (t *Terminal) announce(host string, refused *attempt) {
 		}
 		t.hosts[host] = true
 	}
-	t.Print(host + ": ssh may ask:")
+	if len(t.hosts) > 1 {
+		t.Print(host + ": ssh may ask:")
+	}
 }
 
 // loadKey is the command that has an agent keep the user's key.

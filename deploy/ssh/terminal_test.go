@@ -2,6 +2,7 @@ package ssh_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -105,6 +106,32 @@ func TestAsksForEach(t *testing.T) {
 	p.answer("again")
 	if said := p.end(); strings.Contains(said, "may ask") || !strings.Contains(said, "shale0 in time") {
 		t.Errorf("a single host: %q", said)
+	}
+}
+
+// TestMute: where nothing is asked any more a host that wants a passphrase is refused, and not
+// tried again.
+func TestMute(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{})
+	setPassphrase(t, s.Dir, "once")
+	terminal := ssh.NewTerminal(ssh.UserInterface{Ended: t.Context().Done(), Yield: func() func() {
+		t.Error("ssh was to ask")
+		return func() {}
+	}})
+	terminal.Mute()
+	run := func() error {
+		c := s.Client("shale")
+		c.Batch, c.Terminal = false, terminal
+		return c.Run(t.Context(), "true", nil, nil)
+	}
+	first := run()
+	if !errors.Is(first, ssh.ErrUnreachable) || !strings.Contains(first.Error(), "Permission denied") {
+		t.Errorf("got %v", first)
+	}
+	s.Stop(t) // another attempt would have another error
+	if again := run(); !errors.Is(again, first) {
+		t.Errorf("the second time: %v", again)
 	}
 }
 
