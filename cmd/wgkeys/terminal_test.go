@@ -74,6 +74,9 @@ func (x *terminal) shown() string {
 	return x.screen.String()
 }
 
+// said is what was shown, with the lines whole that were broken between words.
+func (x *terminal) said() string { return strings.ReplaceAll(x.shown(), "\r\n        ", " ") }
+
 // shows waits until text is on the screen.
 func (x *terminal) shows(text string) {
 	x.t.Helper()
@@ -232,7 +235,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("Interrupted", func(t *testing.T) {
 		x := v.with(t).push()
 		x.types("corr\x03")
-		if code := x.wait(); code != ui.ExitFailed || !strings.Contains(x.shown(), "error: interrupted") {
+		if code := x.wait(); code != ui.ExitFailed || !strings.Contains(x.said(), "error: interrupted") {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 		v.with(t).asked(x)
@@ -243,7 +246,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("Wrong", func(t *testing.T) {
 		x := v.with(t).push()
 		x.types("wrong horse\n")
-		if code := x.wait(); code != ui.ExitFailed || strings.Count(x.shown(), "the passphrase is wrong") == 0 {
+		if code := x.wait(); code != ui.ExitFailed || strings.Count(x.said(), "the passphrase is wrong") == 0 {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 		v.with(t).asked(x)

@@ -6,6 +6,8 @@
 //     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
+//   - On a terminal an error is broken between its words. A hint is not: it is to be
+//     copied.
 //   - A hint is right where the person is: one for a repository that was named with
 //     -C begins with "in DIR:".
 //   - Questions go to the terminal and nowhere else, and -y is the answer where there
@@ -324,24 +326,28 @@ func (u *UI) Say(format string, args ...any) {
 }
 
 // talk prints a line about the work.
-func (u *UI) talk(line string) {
+func (u *UI) talk(line string) { u.talkWithin(line, 0) }
+
+// talkWithin prints such a line on a terminal of some columns, see [wrapped].
+func (u *UI) talkWithin(line string, columns int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.bar != nil {
 		u.bar.clear() // it is drawn again below the line
 	}
-	io.WriteString(u.Stderr, "wgkeys: "+Printable(line)+"\n")
+	io.WriteString(u.Stderr, wrapped("wgkeys: "+Printable(line), columns)+"\n")
 }
 
 // Warn prints a warning, also with -q.
 func (u *UI) Warn(err error) { u.tell("warning", err) }
 
 func (u *UI) tell(kind string, err error) {
+	columns := u.columns()
 	for _, line := range fault.Lines(err) {
 		if !strings.HasPrefix(line, " ") { // otherwise it continues the previous line
 			line = kind + ": " + line
 		}
-		u.talk(line)
+		u.talkWithin(line, columns)
 	}
 	for _, hint := range fault.Hints(err) {
 		u.talk("hint: " + u.There(hint))
