@@ -326,28 +326,25 @@ func (u *UI) Say(format string, args ...any) {
 }
 
 // talk prints a line about the work.
-func (u *UI) talk(line string) { u.talkWithin(line, 0) }
-
-// talkWithin prints such a line on a terminal of some columns, see [wrapped].
-func (u *UI) talkWithin(line string, columns int) {
+func (u *UI) talk(line string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.bar != nil {
 		u.bar.clear() // it is drawn again below the line
 	}
-	io.WriteString(u.Stderr, wrapped("wgkeys: "+Printable(line), columns)+"\n")
+	io.WriteString(u.Stderr, prefix+Printable(line)+"\n")
 }
 
 // Warn prints a warning, also with -q.
 func (u *UI) Warn(err error) { u.tell("warning", err) }
 
 func (u *UI) tell(kind string, err error) {
-	columns := u.columns()
+	columns := columnsOf(u.Stderr)
 	for _, line := range fault.Lines(err) {
 		if !strings.HasPrefix(line, " ") { // otherwise it continues the previous line
 			line = kind + ": " + line
 		}
-		u.talkWithin(line, columns)
+		u.talk(wrapped(Printable(line), columns))
 	}
 	for _, hint := range fault.Hints(err) {
 		u.talk("hint: " + u.There(hint))

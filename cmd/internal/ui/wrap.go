@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"io"
 	"os"
 	"strings"
 
@@ -8,9 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
-// columns is the width of the terminal that standard error is; 0: it is none.
-func (u *UI) columns() int {
-	f, ok := u.Stderr.(*os.File)
+// columnsOf is the width of the terminal that w is; 0: it is none.
+func columnsOf(w io.Writer) int {
+	f, ok := w.(*os.File)
 	if !ok {
 		return 0
 	}
@@ -21,14 +22,18 @@ func (u *UI) columns() int {
 	return columns
 }
 
-// indent begins a line that continues the one before it.
-const indent = "        "
+// prefix begins each line about the work, and indent one that continues the one before it.
+const (
+	prefix = "wgkeys: "
+	indent = "        "
+)
 
-// wrapped breaks a line of prose at its blanks, so that no word is broken at the edge of a
-// terminal of some columns. A word that does not fit stays whole: it may be a path, or a key. A
-// terminal that is too narrow for that, or none (0), gets the line as it is.
+// wrapped breaks a line of prose, which gets the prefix, at its blanks, so that no word is broken
+// at the edge of a terminal of some columns. A word that does not fit stays whole: it may be a
+// path, or a key. A terminal that is too narrow for that, or none (0), gets the line as it is.
 func wrapped(line string, columns int) string {
-	if columns < 40 || uniseg.StringWidth(line) <= columns {
+	room := columns - len(prefix)
+	if columns < 40 || uniseg.StringWidth(line) <= room {
 		return line
 	}
 	var b strings.Builder
@@ -37,9 +42,9 @@ func wrapped(line string, columns int) string {
 		width := uniseg.StringWidth(word)
 		switch {
 		case i == 0:
-		case at+1+width > columns && at > len(indent):
+		case at+1+width > room:
 			b.WriteString("\n" + indent)
-			at = len(indent)
+			at = 0
 		default:
 			b.WriteByte(' ')
 			at++

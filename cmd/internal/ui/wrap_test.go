@@ -11,7 +11,7 @@ import (
 // terminal is wide, unless a single word is.
 func TestWrapped(t *testing.T) {
 	t.Parallel()
-	const said = `wgkeys: error: cannot reach host "web3": ssh: connect to host 192.0.2.3 port 22: Connection refused, ` +
+	const said = `error: cannot reach host "web3": ssh: connect to host 192.0.2.3 port 22: Connection refused, ` +
 		`as /etc/a/very/long/path/that/no/terminal/of/eighty/columns/can/show/in/a/single/one/of/its/lines says: 主机`
 	for columns, lines := range map[int]int{0: 1, 20: 1, 40: 5, 80: 4, 1000: 1} {
 		got := wrapped(said, columns)
@@ -21,7 +21,7 @@ func TestWrapped(t *testing.T) {
 		if whole := strings.ReplaceAll(got, "\n"+indent, " "); whole != said {
 			t.Errorf("%d columns: %q", columns, whole)
 		}
-		for line := range strings.Lines(got) {
+		for line := range strings.Lines(prefix + got) {
 			line = strings.TrimSuffix(line, "\n")
 			if lines > 1 && uniseg.StringWidth(line) > columns && strings.Contains(strings.TrimSpace(line), " ") {
 				t.Errorf("%d columns: %q is too long", columns, line)
