@@ -34,6 +34,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findLooped(p)
 	findCircles(p)
 	findTranslated(p)
+	findMaster(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

@@ -109,6 +109,7 @@ func refuseSecond(p *planner, c policyRouting) error {
 		mine := p.isMine(RuleChange{Rule: r}.Resource())
 		switch {
 		case mine || r.NotMark.Value == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4:
+		case !r.Refuses.IsValid() && goesBeside(p, r):
 		case !r.Refuses.IsValid():
 			return fault.New("cannot route everything of one family through tunnel", p.view.Tunnel,
 				fmt.Sprintf("another tunnel does so already (ip rule: %s), and each would catch the other's packets", r),
@@ -120,6 +121,14 @@ func refuseSecond(p *planner, c policyRouting) error {
 		}
 	}
 	return nil
+}
+
+// goesBeside reports whether the tunnel can be beside a rule that sends all without a mark of
+// its own into a table: a foreign one with a few networks, as Calico has it for its pods. Two
+// of wgkeys' own would share the rule for the main table, which goes with the first of them.
+func goesBeside(p *planner, r Rule) bool {
+	return slices.Contains(p.state.NarrowTables, FamilyTable{r.IPv6, r.Table}) &&
+		!p.others.Has(RuleChange{Rule: r}.Resource())
 }
 
 // marks are the ranges that a tunnel chooses from, in the low byte, the best first. Above it

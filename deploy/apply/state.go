@@ -9,18 +9,19 @@ import (
 
 // A State is what the kernel has of one tunnel.
 type State struct {
-	LinkIndex   int            // the kernel's number of the link, or of the one that was renamed
-	Renamed     string         // what somebody renamed our link to; "": nobody did
-	Link        *Link          // nil: there is no such interface
-	Device      Device         // of the link
-	Peers       []Peer         // of the link
-	Addresses   []Address      // on the link, without link-local ones
-	Routes      []Route        // through the link, without those the kernel makes itself
-	Connected   []netip.Prefix // routes through the link that the kernel made itself, with addresses
-	Elsewhere   []Route        // of other interfaces, within what the tunnel's own addresses and routes cover
-	Rules       []Rule         // of the two kinds that a tunnel can need
-	TakenTables []int          // that any rule looks into
-	TakenMarks  []Mark         // that any rule looks for
+	LinkIndex    int            // the kernel's number of the link, or of the one that was renamed
+	Renamed      string         // what somebody renamed our link to; "": nobody did
+	Link         *Link          // nil: there is no such interface
+	Device       Device         // of the link
+	Peers        []Peer         // of the link
+	Addresses    []Address      // on the link, without link-local ones
+	Routes       []Route        // through the link, without those the kernel makes itself
+	Connected    []netip.Prefix // routes through the link that the kernel made itself, with addresses
+	Elsewhere    []Route        // of other interfaces, within what the tunnel's own addresses and routes cover
+	Rules        []Rule         // of the two kinds that a tunnel can need
+	TakenTables  []int          // that any rule looks into
+	NarrowTables []FamilyTable  // that a rule sends all without a mark to, and that have no wide route
+	TakenMarks   []Mark         // that any rule looks for
 
 	Unreachables []Unreachable // of the metric of ours, in any table
 	Inner        []string      // interfaces of networks that reach the sources to masquerade by themselves
@@ -37,6 +38,7 @@ type State struct {
 	Threads       Threads             // of the kernel, for many peers
 	Managers      []string            // of the host's network, that run: [Networkd], [NetworkManager]
 	Unmanaged     []Unmanaged         // those that are installed
+	Master        string              // the VRF or the like that the link belongs to
 	Ports         []string            // interfaces that are ports of a bridge or the like
 	Resolver      string              // what takes the link's resolvers: [Resolved], [Resolvconf]; "": nothing
 	Record        string              // the link's name there
@@ -67,6 +69,12 @@ type State struct {
 
 	// Translated are those whose packets leave as IPv6, by the link that makes them so.
 	Translated map[netip.Addr]string
+}
+
+// A FamilyTable is a routing table of one family.
+type FamilyTable struct {
+	IPv6  bool
+	Table int
 }
 
 // A Circle is how packets come back into the tunnel that they are sent by.

@@ -109,6 +109,47 @@ func TestLoopedEndpoints(t *testing.T) {
 	}
 }
 
+// TestComingBack: encrypted packets that come back by another tunnel, or as IPv6, are found, and
+// a link that belongs to a VRF, of which the tunnel file says nothing.
+func TestComingBack(t *testing.T) {
+	both := strings.Replace(allThroughShale, `"0.0.0.0/0"`, `"0.0.0.0/0", "::/0"`, 1)
+	hub := netip.MustParseAddr("192.0.2.1")
+	circle := func(s *apply.State) {
+		s.Circles = map[netip.Addr]apply.Circle{hub: {[]string{"wg1", "six"}, netip.MustParseAddr("198.51.100.9")}}
+	}
+	clat := func(s *apply.State) { s.Translated = map[netip.Addr]string{hub: "clat"} }
+	vrf := func(s *apply.State) { s.Master = "vrf1" }
+	for title, tt := range map[string]struct {
+		text string
+		look func(*apply.State)
+		want string
+	}{
+		"a circle": {both, circle, "nothing is sent to shale at 192.0.2.1, OUTSIDE: it is routed into wg1, that into six, and " +
+			"what six sends to 198.51.100.9, OUTSIDE, into wg0 again"},
+		"CLAT": {both, clat, "nothing gets to shale at 192.0.2.1, OUTSIDE: clat makes IPv6 of what is sent there (464XLAT), and " +
+			"all IPv6 goes into wg0. Write an IPv6 address of shale, or what NAT64 has for this one, as endpoint under " +
+			"[hosts.basalt.peer.shale]"},
+		"CLAT, and IPv6 goes out": {allThroughShale, clat, ""},
+		"a VRF":                   {both, vrf, "wg0 belongs to vrf1: "},
+		"a VRF that is meant":     {strings.Replace(both, "[hosts.basalt]", "[hosts.basalt]\ntable = 90", 1), vrf, ""},
+	} {
+		v := view(t, tt.text, "basalt", nil)
+		h := newHost(t)
+		h.apply(t, v)
+		j, others := h.journal(t, "wg0")
+		state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tt.look(state)
+		plan, err := apply.Make(v, state, j, others)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustSay(t, title, plan.Findings, tt.want)
+	}
+}
+
 // TestUnroutedWhenTheLinkIsGone: our own rules refuse what carries no mark; that is no
 // trouble of the way to the peer.
 func TestUnroutedWhenTheLinkIsGone(t *testing.T) {
@@ -131,6 +172,28 @@ func TestUnroutedWhenTheLinkIsGone(t *testing.T) {
 		}
 		if got := strings.Contains(strings.Join(plan.Findings, "\n"), "nothing can be sent"); got != want {
 			t.Errorf("rules %v: found %t, want %t", *rules, got, want)
+		}
+	}
+}
+
+// TestBesideAnotherMark: a rule of another program that sends all without its mark to a few
+// networks is no second tunnel; one that sends it everywhere is.
+func TestBesideAnotherMark(t *testing.T) {
+	v := view(t, allThroughShale, "basalt", nil)
+	for narrow, refused := range map[int]bool{1: false, 2: true} {
+		h := newHost(t)
+		h.install(v)
+		j, others := h.journal(t, "wg0")
+		state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mark := apply.Mark{Value: 1 << 20, Mask: 1 << 20}
+		state.Rules = append(state.Rules, apply.Rule{Priority: 99, NotMark: mark, Table: 1})
+		state.NarrowTables = []apply.FamilyTable{{Table: narrow}}
+		_, err = apply.Make(v, state, j, others)
+		if (err != nil) != refused || err != nil && !strings.Contains(err.Error(), "another tunnel does so already") {
+			t.Errorf("narrow table %d: %v", narrow, err)
 		}
 	}
 }

@@ -170,6 +170,16 @@ func Lost(view *tunnel.View, state *State) []string {
 	return p.plan.Findings
 }
 
+// findMaster finds that the link belongs to a VRF: what comes from the tunnel is looked up in
+// the table of that, which has the tunnel's routes only if table says so.
+func findMaster(p *planner) {
+	if p.state.Master != "" && normalTable(p.view.Table) == 0 {
+		p.find("%s belongs to %s: what comes from the tunnel is routed by the table of %s, which has none of its routes: "+
+			"ip link set %s nomaster, or write table = N, the table of %s, under [hosts.%s]", p.view.Tunnel, p.state.Master,
+			p.state.Master, p.view.Tunnel, p.state.Master, p.view.Host)
+	}
+}
+
 // firstOf lists the first peers.
 func firstOf(peers []string) string {
 	const shown = 3

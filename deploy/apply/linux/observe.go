@@ -149,6 +149,11 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 	if !whole {
 		return nil
 	}
+	if a.MasterIndex != 0 {
+		if master, err := k.nl.LinkByIndex(a.MasterIndex); err == nil {
+			s.Master = master.Attrs().Name
+		}
+	}
 	if err := k.wg.Ask(a.Name, s.Link.Kind); err != nil {
 		return translate(err)
 	}

@@ -42,7 +42,45 @@ func Observe(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries jour
 			}
 		}
 	}
+	return observeNarrow(nl, s)
+}
+
+// observeNarrow finds the tables without a wide route, into which rules send all that lacks a
+// mark: what they catch are a few networks, as those of Calico's pods.
+func observeNarrow(nl *netlink.Handle, s *apply.State) error {
+	for _, r := range s.Rules {
+		table := apply.FamilyTable{IPv6: r.IPv6, Table: r.Table}
+		if r.NotMark.Value == 0 || r.Table == 0 || slices.Contains(s.NarrowTables, table) {
+			continue
+		}
+		family := netlink.FAMILY_V4
+		if r.IPv6 {
+			family = netlink.FAMILY_V6
+		}
+		routes, err := nlmsg.Retry(func() ([]netlink.Route, error) {
+			return nl.RouteListFiltered(family, &netlink.Route{Table: r.Table}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(routes, isWide) {
+			s.NarrowTables = append(s.NarrowTables, table)
+		}
+	}
 	return nil
+}
+
+// isWide reports whether a route leads a large part of all addresses somewhere.
+func isWide(r netlink.Route) bool {
+	const wide = 8
+	if r.Type == unix.RTN_THROW {
+		return false
+	}
+	if r.Dst == nil {
+		return true
+	}
+	bits, _ := r.Dst.Mask.Size()
+	return bits < wide
 }
 
 // list returns the rules of a family. A kernel without IPv6, as one booted with

@@ -3,12 +3,15 @@ package rule
 import (
 	"net"
 	"net/netip"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
 )
 
 // On a kernel without IPv6 there are no IPv6 rules, and a tunnel comes up. The test uses
@@ -76,4 +79,61 @@ func TestRuleOf(t *testing.T) {
 			t.Errorf("%s: %+v, %t, want %+v", name, got, ok, tt.want)
 		}
 	}
+}
+
+// TestNarrowTables: of the tables into which rules send all without a mark it is known which
+// have only a few networks.
+func TestNarrowTables(t *testing.T) {
+	runtime.LockOSThread() // never given back
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nl.Close()
+	lo, err := nl.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nl.LinkSetUp(lo); err != nil {
+		t.Fatal(err)
+	}
+	for table, routes := range map[int][]netlink.Route{
+		1: {{Dst: network(t, "10.244.1.0/24"), LinkIndex: lo.Attrs().Index},
+			{Dst: network(t, "0.0.0.0/0"), Type: unix.RTN_THROW}},
+		2: {{Dst: network(t, "10.0.0.0/8"), LinkIndex: lo.Attrs().Index},
+			{Dst: network(t, "128.0.0.0/1"), LinkIndex: lo.Attrs().Index}},
+		3: {{Dst: network(t, "0.0.0.0/0"), LinkIndex: lo.Attrs().Index}},
+	} {
+		r := netlink.NewRule()
+		r.Family, r.Priority, r.Table, r.Mark, r.Invert = netlink.FAMILY_V4, 90+table, table, 0x100, true
+		if err := nl.RuleAdd(r); err != nil {
+			t.Fatal(err)
+		}
+		for _, route := range routes {
+			route.Table = table
+			if err := nl.RouteAdd(&route); err != nil {
+				t.Fatalf("%v: %v", route, err)
+			}
+		}
+	}
+	s := &apply.State{}
+	view := &tunnel.View{Routes: []tunnel.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0")}}}
+	if err := Observe(nl, s, view, nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := []apply.FamilyTable{{Table: 1}}; !slices.Equal(s.NarrowTables, want) {
+		t.Errorf("%v, want %v", s.NarrowTables, want)
+	}
+}
+
+func network(t *testing.T, prefix string) *net.IPNet {
+	t.Helper()
+	_, n, err := net.ParseCIDR(prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
