@@ -1,10 +1,10 @@
 #!/bin/sh
 # Linux takes the alternative name of an interface (`ip link property add altname`) in a
 # policy rule, "iif" or "oif", and the rule does what it says, until the interface is removed
-# and made again, as wg-quick and every reload of a tunnel do. From then on it matches nothing,
-# though an interface has that name again: the kernel keeps the text of the rule, and looks at
-# first for any name with it (__dev_get_by_name), later at the first name alone (attach_rules
-# in net/core/fib_rules.c). With the first name a rule is there again with the interface.
+# and made again, as when wg-quick takes a tunnel down and up. From then on it matches nothing,
+# though an interface has that name again: the kernel keeps the text of the rule, and compares
+# it at first with all names of an interface (__dev_get_by_name), later with the main one alone
+# (attach_rules in net/core/fib_rules.c). A rule with the main name matches again.
 #
 # Guess before it was run: the rule matches again as soon as the name is there again.
 # Seen with iproute2 6.1.0 (Debian 12) and 7.3.0 (Debian sid), Linux 6.18:
