@@ -3,9 +3,9 @@
 // is overdue. WireGuard itself knows only addresses.
 //
 // It is a process, "wgkeys-names TUNNEL", which an apply of a tunnel with such peers
-// starts, and which a down ends. It sets only endpoints, and these through the tunnel's
-// journal. An apply does the same with what it sees at one moment; the process has a
-// memory.
+// starts, and which a down ends. It sets only endpoints, and the routing that one in a route
+// of the tunnel needs, and these through the tunnel's journal. An apply does the same with
+// what it sees at one moment; the process has a memory.
 package names
 
 import (
