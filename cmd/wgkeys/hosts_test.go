@@ -125,6 +125,31 @@ func TestSilentHost(t *testing.T) {
 	}
 }
 
+// TestNoShell: a login that runs no command, or another one, has done nothing, however it ends.
+func TestNoShell(t *testing.T) {
+	t.Parallel()
+	for does, why := range map[string]string{
+		"true":                      "it ran no command",
+		"false":                     "exit status 1",
+		"echo 'no {commands} here'": `it said "no {commands} here"`,
+	} {
+		s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand " + does}})
+		f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+		f.must("gen", "-q", "alpha", "beta")
+		for _, verb := range []string{"status alpha", "plan alpha", "plan --all", "apply alpha", "down alpha", "confirm alpha",
+			"uninstall -y alpha"} {
+			t.Run(does+"/"+verb, func(t *testing.T) {
+				t.Parallel()
+				code, out, said := f.run(strings.Fields(verb)...)
+				if code != ui.ExitFailed || !strings.Contains(said, `no shell to work with on host "alpha": `+why) ||
+					!strings.Contains(said, "hint: ssh alpha echo works; ") {
+					t.Errorf("exits %d:\n%s%s", code, out, said)
+				}
+			})
+		}
+	}
+}
+
 // TestTimeoutFlag: a limit that no host could keep is refused.
 func TestTimeoutFlag(t *testing.T) {
 	t.Parallel()
