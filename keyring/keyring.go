@@ -84,7 +84,7 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 		if err == files.ErrConflict {
 			hint = "wgkeys check"
 		}
-		return PublicKey{}, fault.WrapFile(err, "no valid public key in", path, hint)
+		return PublicKey{}, fault.WrapFile(err, "no valid public key in", path, files.Brings(err, hint))
 	}
 	return r.accept(host, tunnel, k)
 }

@@ -180,7 +180,9 @@ func (v Vault) KeepToHost(host string) error {
 	}
 	own := filepath.Join(v.Dir, host, recipientsFile)
 	rs, err := v.Lists().read(own)
-	if err == nil && len(rs) == 0 {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("there is no such file")
+	} else if err == nil && len(rs) == 0 {
 		err = errors.New("it names nobody")
 	}
 	if err != nil {

@@ -143,10 +143,8 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	s := &sealed{path: v.Path(host, file)}
 	text, err := v.Seen.Read(v.repository(), s.path, maxFile)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && isNext(file):
-		return nil, s.fault(err, toRun(v, "rotate", host, file))
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, s.fault(err, toGen(v, host, file))
+		return nil, s.lacking(v, host, file, err)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, s.fault(err, "ls -l "+words.ForShell(s.path))
 	case err != nil:
@@ -171,6 +169,17 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 		return nil, s.fault(moved, moved.hint(s.path))
 	}
 	return s, nil
+}
+
+// lacking is the error of a file that does not exist, which is err.
+func (s *sealed) lacking(v Vault, host, file string, err error) error {
+	if away := files.Away(s.path); away != nil {
+		return s.damaged(away)
+	}
+	if isNext(file) {
+		return s.fault(err, toRun(v, "rotate", host, file))
+	}
+	return s.fault(err, toGen(v, host, file))
 }
 
 // A MovedError is the error that a file was made for another host or name than those of its
@@ -329,7 +338,7 @@ func (s *sealed) damaged(err error) error {
 	if err == files.ErrConflict {
 		return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "wgkeys check")
 	}
-	return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "git log -- "+words.ForShell(s.path))
+	return s.fault(fmt.Errorf("%w: %w", errDamaged, err), files.Brings(err, "git log -- "+words.ForShell(s.path)))
 }
 
 func (s *sealed) fault(err error, hint string) error {

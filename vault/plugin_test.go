@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -221,6 +222,15 @@ func TestPluginFails(t *testing.T) {
 			}
 		}
 	}
+	unpacked := t.TempDir()
+	writeFile(t, filepath.Join(unpacked, "age-plugin-broken"), "#!/bin/sh\n")
+	t.Setenv("PATH", unpacked)
+	if err := v.SealKey("shale", "wg0.key", newKey(t), made); err == nil ||
+		!strings.Contains(err.Error(), `cannot run the age plugin "age-plugin-broken": nobody may execute `+unpacked) ||
+		!slices.Contains(fault.Hints(err), "chmod a+x "+filepath.Join(unpacked, "age-plugin-broken")) {
+		t.Errorf("a plugin that nobody may execute: %v", err)
+	}
+	t.Setenv("PATH", "/nowhere")
 	if err := v.SealKey("shale", "wg0.key", newKey(t), made); err == nil || !strings.Contains(err.Error(),
 		`no program for the age plugin "age-plugin-broken": it is in no folder of PATH`) {
 		t.Errorf("sealed without the plugin: %v", err)

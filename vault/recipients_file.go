@@ -41,7 +41,7 @@ func (l *Lists) read(path string) (Recipients, error) {
 			if err == files.ErrConflict {
 				hint = "keep the lines of both sides that shall stay, without <<<<<<<, ======= and >>>>>>>"
 			}
-			return nil, fault.WrapLine(err, "no valid recipient at", r.File, r.Line, hint)
+			return nil, fault.WrapLine(err, "no valid recipient at", r.File, r.Line, files.Brings(err, hint))
 		}
 		rs = append(rs, r)
 	}

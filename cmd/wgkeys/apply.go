@@ -95,7 +95,7 @@ func applyOrPlan(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := requireManaged(t, v.Host); err != nil {
+	if err := requireManaged(e, t, v.Host); err != nil {
 		return err
 	}
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {

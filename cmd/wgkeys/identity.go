@@ -22,6 +22,14 @@ func (e *env) identities() *vault.Identities {
 	return ids
 }
 
+// ownIdentities are those of the user if -i names others for this command; otherwise nil.
+func ownIdentities(e *env) *vault.Identities {
+	if len(e.cli.StringSlice("identity")) == 0 {
+		return nil
+	}
+	return vault.FindIdentities(defaultPlaces()...)
+}
+
 // warnLoose warns of identity files that were read, and that others can read, too.
 func (e *env) warnLoose(ids *vault.Identities) {
 	for _, w := range ids.Warnings() {

@@ -67,7 +67,7 @@ func (w *workers) of(host string) (tunnels []*tunnel.Tunnel, err error) {
 			missing = err
 			continue
 		}
-		if err := requireManaged(t, host); err != nil {
+		if err := requireManaged(w.env, t, host); err != nil {
 			unmanaged = err
 			continue
 		}

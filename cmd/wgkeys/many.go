@@ -104,7 +104,7 @@ func newCrew(e *env) (*crew, error) {
 		if _, err := t.KeyFiles(h); err != nil {
 			return nil, err
 		}
-		if err := requireManaged(t, h); err != nil {
+		if err := requireManaged(e, t, h); err != nil {
 			return nil, err
 		}
 		if e.hosts.IsLocal(t, h) && !slices.Contains(e.names(), h) {

@@ -42,7 +42,7 @@ func doRekey(e *env) error {
 	}
 	ids := e.identities()
 	q, err := e.maker(r, ids).Rekey(e.ctx, keys.RekeyOptions{Hosts: e.names(), Skip: e.cli.StringSlice("skip"),
-		DryRun: e.cli.Bool("dry-run")})
+		DryRun: e.cli.Bool("dry-run"), Own: ownIdentities(e)})
 	if err != nil {
 		return err
 	}

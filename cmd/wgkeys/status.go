@@ -141,6 +141,9 @@ func verdict(e *env, all []*remote.HostStatus) error {
 	if len(failed) == 0 && found {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
+	if ended == len(all) {
+		return fault.New("interrupted", "", "no host gave an answer yet", "")
+	}
 	if ended > 0 {
 		why := fmt.Sprintf("%d of %s gave no answer yet", ended, ui.Plural(len(hosts), "host"))
 		errs = append(errs, fault.New("interrupted", "", why, ""))

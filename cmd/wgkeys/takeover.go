@@ -29,7 +29,7 @@ func doTakeOver(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := requireManaged(t, v.Host); err != nil {
+	if err := requireManaged(e, t, v.Host); err != nil {
 		return err
 	}
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {

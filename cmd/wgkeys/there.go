@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -20,12 +21,19 @@ func tunnelOf(e *env, host string) (*tunnel.Tunnel, error) {
 	if _, err = t.KeyFiles(host); err != nil {
 		return nil, err
 	}
-	return t, requireManaged(t, host)
+	return t, requireManaged(e, t, host)
 }
 
 // requireManaged refuses to work on a host that nobody logs in to.
-func requireManaged(t *tunnel.Tunnel, host string) error {
-	return t.RequireManaged(host, "wgkeys export "+host+" writes what is to be set up there by hand")
+func requireManaged(e *env, t *tunnel.Tunnel, host string) error {
+	if !t.Unmanaged(host) {
+		return nil
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	return t.RequireManaged(host, repo.ByHand(r, t, host))
 }
 
 // confirmThere confirms what waits on another host.

@@ -228,7 +228,7 @@ func (h *Host) PlanGiveBack(ctx context.Context, name string) (*former.Record, *
 		return nil, nil, fault.New("nothing to give back of tunnel", name, "it was not taken over on this host",
 			"wgkeys down -t "+name)
 	}
-	if err := participant.UnderWay(name); err != nil {
+	if err := errors.Join(participant.UnderWay(name), r.InTheWay()); err != nil {
 		return nil, nil, err
 	}
 	plan, err := h.s.PlanGiveBack(ctx, name, r.Was)

@@ -11,6 +11,10 @@ type Tunnel struct {
 	Name     string
 	Commands words.Commands // for hints; the zero value leaves the tunnel's name out
 
+	// HostOf returns the host whose public key is, or begins with, what somebody has typed in
+	// the place of a name: "" if it is not known. It is for hints, and may be nil.
+	HostOf func(key string) string
+
 	listenPort, mtu, keepalive value[int]
 	psk                        value[bool]
 

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"errors"
 	"iter"
 	"maps"
 	"path"
@@ -121,10 +120,5 @@ func NoSuchHost(tunnels []*Tunnel, name string) error {
 	if slices.ContainsFunc(tunnels, func(t *Tunnel) bool { return t.Name == name }) {
 		return aTunnel(name)
 	}
-	hosts := map[string]bool{}
-	for host := range hostsOf(tunnels) {
-		hosts[host] = true
-	}
-	return fault.WrapHost(noSuch{errors.New("no tunnel file names it" + didYouMean(name, maps.Keys(hosts)))},
-		"no such host", name, "grep hosts "+Dir+"/*"+ext)
+	return noSuchHost(name, "no tunnel file names it", "grep hosts "+Dir+"/*"+ext, tunnels...)
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/keyring/fault"
@@ -22,8 +24,48 @@ func (t *Tunnel) host(name string) (*host, error) {
 	if name == t.Name {
 		return nil, aTunnel(name)
 	}
-	return nil, fault.WrapHost(noSuch{errors.New(path.Join(Dir, t.Name+ext) + " does not name it" +
-		didYouMean(name, maps.Keys(t.hosts)))}, "no such host", name, t.nameOne())
+	return nil, noSuchHost(name, path.Join(Dir, t.Name+ext)+" does not name it", t.nameOne(), t)
+}
+
+// noSuchHost is the error for a name that none of the tunnels has. What looks like a key, and
+// is no host's public one, is not repeated.
+func noSuchHost(name, why, hint string, tunnels ...*Tunnel) error {
+	near := nearest(name, tunnels...)
+	if said := shown(name); near == "" && said[0] == '(' {
+		name = said
+	}
+	return fault.WrapHost(noSuch{errors.New(why + near)}, "no such host", name, hint)
+}
+
+// nearest names the host of one of the tunnels that somebody may have meant: one with a name
+// like this, with this address INSIDE, or with this public key, of which other programs show
+// the beginning alone.
+func nearest(name string, tunnels ...*Tunnel) string {
+	hosts := map[string]bool{}
+	for host := range hostsOf(tunnels) {
+		hosts[host] = true
+	}
+	if near := didYouMean(name, maps.Keys(hosts)); near != "" {
+		return near
+	}
+	address, _, _ := strings.Cut(name, "/")
+	inside, noAddress := netip.ParseAddr(address)
+	for _, t := range tunnels {
+		for _, n := range t.names {
+			for _, a := range t.hosts[n].addresses.vals {
+				if noAddress == nil && a.val.Addr() == inside {
+					return ": did you mean " + strconv.Quote(n) + ", which has this address INSIDE?"
+				}
+			}
+		}
+		if t.HostOf == nil || noAddress == nil {
+			continue
+		}
+		if host := t.HostOf(name); host != "" {
+			return ": did you mean " + strconv.Quote(host) + ", whose public key it is?"
+		}
+	}
+	return ""
 }
 
 // aTunnel is the error for the name of a tunnel where one of a host belongs: wg-quick(8) takes

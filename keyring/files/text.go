@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"wgkeys/keyring/fault"
 )
 
 // ErrConflict is the error for a file in which git has left both sides of a merge
@@ -31,10 +36,42 @@ var markers = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^(?:<{7,}|>{7,}|\|{7,}|={7,})(?: .*)?\r?$`)
 })
 
+// elsewhere are the beginnings of what tools of git leave in a working tree until the file
+// itself is brought (git-lfs-pointer(1), git-annex's pointer files, git-crypt's README).
+var elsewhere = []struct{ begins, why, hint string }{
+	{"version https://git-lfs.github.com/spec/", "Git LFS has put a pointer there, and not brought the file",
+		"git lfs pull"},
+	{"/annex/objects/", "git-annex has put a pointer there, and not brought the file", "git annex get ."},
+	{"\x00GITCRYPT\x00", "git-crypt has encrypted it", "git-crypt unlock"},
+}
+
+// Away returns why there is no file at the end of a link, if git-annex keeps it elsewhere.
+func Away(path string) error {
+	to, err := os.Readlink(path)
+	if err != nil || !strings.Contains(filepath.ToSlash(to), "/annex/objects/") {
+		return nil
+	}
+	return &fault.Fault{What: "git-annex has put a link there, and not brought the file", Hint: "git annex get ."}
+}
+
+// Brings returns the hint of an error of [Unreadable], or else hint: what brings a file that
+// is elsewhere.
+func Brings(err error, hint string) string {
+	if f, ok := err.(*fault.Fault); ok && f.Hint != "" {
+		return "" // which it has itself
+	}
+	return hint
+}
+
 // Unreadable returns why a text that could not be parsed cannot be right, if that can be
-// said without knowing its format: conflict markers, UTF-16, or lines that end with CR
-// alone; otherwise nil.
+// said without knowing its format: it is kept elsewhere, conflict markers, UTF-16, or lines
+// that end with CR alone; otherwise nil.
 func Unreadable(text []byte) error {
+	for _, o := range elsewhere {
+		if bytes.HasPrefix(text, []byte(o.begins)) && len(text) < 1<<12 {
+			return &fault.Fault{What: o.why, Hint: o.hint}
+		}
+	}
 	switch {
 	case len(text) >= 2 && (text[0] == 0xff && text[1] == 0xfe || text[0] == 0xfe && text[1] == 0xff) && !utf8.Valid(text):
 		return errUTF16

@@ -84,6 +84,11 @@ func identified(ctx context.Context, top string) error {
 			return err
 		}
 		if err != nil {
+			if whose := runsAs(top); whose != "" { // root's own configuration is not read then
+				g := "sudo -u " + words.ForShell(whose) + " git -C " + words.ForShell(top) + " config "
+				return cannot(top, "git runs as the repository's owner "+whose+", and does not know who that is",
+					g+`user.name "NAME", and `+g+"user.email ADDRESS")
+			}
 			return cannot(top, "git does not know who you are",
 				`git config --global user.name "NAME", and git config --global user.email ADDRESS`)
 		}

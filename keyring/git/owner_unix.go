@@ -111,6 +111,18 @@ func owners(dir string) (whose, mine string) {
 	return whose, nameOf(os.Geteuid())
 }
 
+// runsAs returns the user that git runs as for root, as sudo takes it; "" for anybody else.
+func runsAs(dir string) string {
+	owner, ok := ownerOf(dir)
+	if !ok || os.Geteuid() != 0 || owner.Uid == 0 || !maySetID() {
+		return ""
+	}
+	if u, err := user.LookupId(strconv.Itoa(int(owner.Uid))); err == nil {
+		return u.Username
+	}
+	return "#" + strconv.Itoa(int(owner.Uid))
+}
+
 func nameOf(uid int) string {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		return u.Username

@@ -23,5 +23,8 @@ func ofOther(string, fs.FileInfo) string { return "" }
 // isRun reports whether git runs a hook: Windows has no executable bit.
 func isRun(fs.FileInfo) bool { return true }
 
+// runsAs: git runs as the user himself.
+func runsAs(string) string { return "" }
+
 // owners does not find out the owner of a folder's repository.
 func owners(string) (whose, mine string) { return "another user", "you" }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"wgkeys/keyring/child"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 	"wgkeys/vault/ageplugin/stanza"
 )
 
@@ -90,10 +92,26 @@ func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
 
+// notExecutable returns the file of a program in a folder of PATH that is none because it has
+// no mode to be executed, as when it was copied or unpacked; "" if there is none.
+func notExecutable(program string) string {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path := filepath.Join(dir, program)
+		info, err := os.Stat(path)
+		if err == nil && filepath.IsAbs(dir) && info.Mode().IsRegular() && info.Mode()&0o111 == 0 {
+			return path
+		}
+	}
+	return ""
+}
+
 func (s *session) fault(err error) error {
 	who := Program(s.name)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
+		if path := notExecutable(who); path != "" {
+			return fault.New("cannot run the age plugin", who, "nobody may execute "+path, "chmod a+x "+words.ForShell(path))
+		}
 		return fault.New("no program for the age plugin", who, "it is in no folder of PATH", "install "+who)
 	case errors.Is(err, ErrInterrupted):
 		return fault.Wrap(err, "gave up waiting for", who, "")

@@ -67,6 +67,9 @@ func (r *report) fault(f Finding, err error) {
 	f.Hint = "git log -p"
 	if hints := fault.Hints(err); len(hints) > 0 {
 		f.Hint = hints[0]
+		if len(hints) > 1 && errors.Is(err, vault.ErrNoIdentity) { // what the identity that there is lacks comes first
+			f.Hint = hints[1] + "; or " + hints[0]
+		}
 	} else if f.Host != "" {
 		f.Hint = "git log -p -- vault/" + f.Host + " keyring/" + f.Host
 	}

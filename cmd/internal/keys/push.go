@@ -127,7 +127,7 @@ func (p *pusher) findTargets(ctx context.Context) error {
 			continue
 		}
 		for _, t := range tunnels {
-			if err := t.RequireManaged(host, "wgkeys export "+host+" writes what is to be brought there by hand"); err != nil {
+			if err := t.RequireManaged(host, repo.ByHand(p.maker.Repo, t, host)); err != nil {
 				return err
 			}
 		}

@@ -24,6 +24,9 @@ type RekeyOptions struct {
 	Hosts  []string // none: all
 	Skip   []string // hosts whose files stay as they are
 	DryRun bool
+
+	// Own are the user's identities besides those of this run, if -i names others.
+	Own *vault.Identities
 }
 
 // A Rekey is the set of vault files whose recipients differ from the lists.
@@ -171,14 +174,27 @@ func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
 	return slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(skip, h) }), nil
 }
 
+// mine returns the user's recipients, by their texts: none if some are not known.
+func (q *Rekey) mine() []string {
+	ids, own := q.maker.IDs, q.o.Own
+	mine, err := ids.Recipients()
+	if err != nil || len(mine) == 0 || ids.Unnamed() || own != nil && own.Unnamed() {
+		return nil
+	}
+	if own != nil {
+		more, _ := own.Recipients() // without those that cannot be read
+		mine = append(mine, more...)
+	}
+	return mine
+}
+
 // OnlyCopies refuses to encrypt files that are in no commit so that the user could no
 // longer open them: a line that was lost from a list would be noticed only when nobody is
 // left who can. The old version of a committed file can still be opened.
 func (q *Rekey) OnlyCopies(ctx context.Context) error {
-	r, ids := q.maker.Repo, q.maker.IDs
+	r, mine := q.maker.Repo, q.mine()
 	top, err := git.Top(r.Vault.Dir)
-	mine, mineErr := ids.Recipients()
-	if err != nil || mineErr != nil || len(mine) == 0 || ids.Unnamed() {
+	if err != nil || len(mine) == 0 {
 		return nil // nothing to compare with
 	}
 	lists := r.Vault.Lists()
@@ -228,7 +244,7 @@ func (q *Rekey) WarnShutOut(did []vault.Stale) {
 		key := fmt.Sprint(rs.Fingerprints())
 		opens, ok := known[key]
 		if !ok {
-			opens = ids.MayOpen(written, s.Name)
+			opens = ids.MayOpen(written, s.Name) || q.o.Own != nil && q.o.Own.MayOpen(written, s.Name)
 			known[key] = opens
 		}
 		if !opens {

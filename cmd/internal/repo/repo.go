@@ -187,7 +187,29 @@ func Parse(r *Repo, name string) (*tunnel.Tunnel, error) {
 		return nil, err
 	}
 	t.Commands = Commands(r, name)
+	t.HostOf = func(key string) string { return hostOf(r, name, key) }
 	return t, nil
+}
+
+// hostOf returns the only host of a tunnel whose public key begins with what was typed, of
+// which an ellipsis is no part; "" if there is none, or too little was typed.
+func hostOf(r *Repo, tunnel, typed string) string {
+	const enough = 4
+	typed = strings.TrimSuffix(strings.TrimRight(typed, "…."), "=")
+	keys, err := r.Ring.Load(tunnel)
+	if err != nil || len(typed) < enough {
+		return ""
+	}
+	found := ""
+	for host, key := range keys {
+		if strings.HasPrefix(key.String(), typed) {
+			if found != "" {
+				return ""
+			}
+			found = host
+		}
+	}
+	return found
 }
 
 // Commands returns how a hint names a tunnel: with -t if there are several.

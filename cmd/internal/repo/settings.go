@@ -62,7 +62,7 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	}
 	file := filepath.Join(dir, Marker)
 	if why := files.Unreadable(text); why != nil {
-		return s, fault.WrapFile(why, "cannot read the settings", file, "git -C "+ui.Quoted(dir)+" status")
+		return s, fault.WrapFile(why, "cannot read the settings", file, files.Brings(why, "git -C "+ui.Quoted(dir)+" status"))
 	}
 	invalid := func(line int, why string) error {
 		return fault.NewLine("invalid settings", file, line, why, "the one setting there is: max_key_age = \"365d\"")

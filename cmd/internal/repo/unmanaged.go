@@ -22,6 +22,17 @@ func NewKeyByHand(r *Repo, host, tunnel string) string {
 		public, r.Rel(r.Vault.Path(host, file)), Commands(r, tunnel).Run("gen", host), host)
 }
 
+// ByHand is how an unmanaged host gets its end of the tunnel: with its private key, if the
+// vault has it.
+func ByHand(r *Repo, t *tunnel.Tunnel, host string) string {
+	if _, err := r.Vault.Meta(host, vault.KeyFile(t.Name)); errors.Is(err, fs.ErrNotExist) {
+		return t.Commands.Run("export", host) +
+			" writes what is to be brought there by hand, but for its private key"
+	}
+	return t.Commands.Run("export --secret", host) + " writes what is to be brought there by hand, with its private key, and " +
+		t.Commands.Run("qr", host) + " shows it"
+}
+
 // ExportTo returns the command that writes the tunnel for unmanaged hosts: of several, each
 // has its own.
 func ExportTo(hosts []string) string {

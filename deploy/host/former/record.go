@@ -133,18 +133,49 @@ func (r *Record) moveAside(paths ...string) error {
 func (r *Record) moveBack() error {
 	var errs []error
 	for _, m := range slices.Backward(r.Moved) {
-		switch {
-		case !isThere(m.To):
-		case isThere(m.From):
-			errs = append(errs, fault.NewFile("will not put back", m.From, "there is another file of that name",
-				"rm "+m.From+", or rm "+m.To))
-		default:
+		switch err := m.taken(); {
+		case err != nil:
+			errs = append(errs, err)
+		case isThere(m.To):
 			if err := files.Move(m.To, m.From); err != nil {
 				errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", m.From, "ls -ld "+filepath.Dir(m.From)))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// taken refuses to put a file back if another one has its name by now.
+func (m Moved) taken() error {
+	if !isThere(m.To) || !isThere(m.From) {
+		return nil
+	}
+	return fault.NewFile("will not put back", m.From, "there is another file of that name", "rm "+m.From+", or rm "+m.To)
+}
+
+// InTheWay refuses what [Record.Return] would refuse, before anything is done.
+func (r *Record) InTheWay() error {
+	var errs []error
+	for _, e := range r.Edited {
+		was, err := os.ReadFile(e.Copy)
+		now, failed := os.ReadFile(e.File)
+		if err == nil && failed == nil {
+			errs = append(errs, e.changed(string(was), string(now)))
+		}
+	}
+	for _, m := range slices.Backward(r.Moved) {
+		errs = append(errs, m.taken())
+	}
+	return errors.Join(errs...)
+}
+
+// changed refuses to put back a file that somebody has changed since.
+func (e Edited) changed(was, now string) error {
+	if sum(now) == e.Sum || now == was {
+		return nil
+	}
+	return fault.NewFile("will not put back", e.File, "somebody has changed it since",
+		"diff "+e.Copy+" "+e.File+"; then mv "+e.Copy+" "+e.Copy+".old, and wgkeys import --undo again")
 }
 
 func sum(text string) string {
@@ -195,9 +226,8 @@ func (r *Record) putBackEdits() error {
 			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", e.File, "it was as "+e.Copy+" is"))
 			continue
 		}
-		if text := string(now); sum(text) != e.Sum && text != string(was) {
-			errs = append(errs, fault.NewFile("will not put back", e.File, "somebody has changed it since",
-				"diff "+e.Copy+" "+e.File+"; then mv "+e.Copy+" "+e.Copy+".old, and wgkeys import --undo again"))
+		if err := e.changed(string(was), string(now)); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		if err := writeAs(e.File, string(was), info); err != nil {

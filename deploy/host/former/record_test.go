@@ -36,6 +36,9 @@ func TestMovedBack(t *testing.T) {
 	}
 	write(m.To, "one")
 	write(at, "another")
+	if err := r.InTheWay(); err == nil {
+		t.Error("before anything is done nothing is said of another file")
+	}
 	if err := r.moveBack(); err == nil {
 		t.Error("what somebody put there was replaced")
 	}
@@ -45,6 +48,9 @@ func TestMovedBack(t *testing.T) {
 	r = &Record{Link: "wg0", Edited: []Edited{e}}
 	write(e.Copy, "all")
 	write(edited, "less, and a line of somebody's")
+	if err := r.InTheWay(); err == nil {
+		t.Error("before anything is done nothing is said of it")
+	}
 	if err := r.putBackEdits(); err == nil {
 		t.Error("somebody's line was lost")
 	}
