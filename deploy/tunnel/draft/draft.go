@@ -171,7 +171,8 @@ func (m *maker) hosts(devices []*foreign.Device) error {
 			return fault.NewFile("two interfaces of one host for", d.Pos.File,
 				"host "+d.Host+" has "+m.Tunnel+" already, by "+old.d.Pos.File, "NAME=FILE names the host of each file")
 		}
-		h := &host{name: d.Host, d: d, comment: without(d.Comment, d.Host), description: d.Description}
+		described, comment := foreign.DescribedIn(without(d.Comment, d.Host))
+		h := &host{name: d.Host, d: d, comment: comment, description: cmp.Or(d.Description, described)}
 		if !d.PrivateKey.IsZero() {
 			h.key = d.PrivateKey.PublicKey()
 			if old := m.byKey[h.key]; old != nil {

@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"regexp"
@@ -49,7 +50,8 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 			comment = append(comment, c)
 		}
 	}
-	description = p.Description
+	description, comment = foreign.DescribedIn(comment)
+	description = cmp.Or(p.Description, description)
 	for _, w := range words {
 		if name = hostName(w); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {

@@ -29,7 +29,11 @@ func setconf(v *tunnel.View, s foreign.Secrets) []byte {
 	}
 	for i := range v.Peers {
 		p := &v.Peers[i]
-		fmt.Fprintf(&b, "\n# %s\n[Peer]\nPublicKey = %s\n", p.Name, p.PublicKey)
+		b.WriteString("\n")
+		for _, c := range foreign.Described(p.Name, p.About) {
+			fmt.Fprintf(&b, "# %s\n", c)
+		}
+		fmt.Fprintf(&b, "[Peer]\nPublicKey = %s\n", p.PublicKey)
 		if psk := s.PresharedKeys[p.Name]; !psk.IsZero() {
 			secret("PresharedKey", psk.File())
 		}

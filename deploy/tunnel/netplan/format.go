@@ -39,7 +39,10 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		w.readers()
 	}
 	w.host()
-	w.line("network:\n  version: 2\n  renderer: networkd\n  tunnels:\n    %s:\n      # %s", v.Tunnel, v.Host)
+	w.line("network:\n  version: 2\n  renderer: networkd\n  tunnels:\n    %s:", v.Tunnel)
+	for _, c := range foreign.Described(v.Host, v.About) {
+		w.line("      # %s", c)
+	}
 	w.line("      mode: wireguard")
 	if s.PrivateKey.IsZero() {
 		w.line("      key: %q", v.PrivateKeyFile)
@@ -182,7 +185,10 @@ func (w *writer) list(key string, words []string) {
 }
 
 func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
-	w.line("        # %s\n        - keys:\n            public: %q", p.Name, p.PublicKey)
+	for _, c := range foreign.Described(p.Name, p.About) {
+		w.line("        # %s", c)
+	}
+	w.line("        - keys:\n            public: %q", p.PublicKey)
 	if psk, ok := s.PresharedKeys[p.Name]; ok && !s.PrivateKey.IsZero() {
 		w.key("            shared", psk.File())
 	} else if p.PresharedKeyFile != "" {

@@ -130,7 +130,9 @@ func (w *writer) readers() {
 
 func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
 	w.section("WireGuardPeer")
-	w.line("# %s", p.Name)
+	for _, c := range foreign.Described(p.Name, p.About) {
+		w.line("# %s", c)
+	}
 	w.line("PublicKey=%s", p.PublicKey)
 	if psk, ok := s.PresharedKeys[p.Name]; ok && !s.PrivateKey.IsZero() {
 		w.key("PresharedKey", psk.File())

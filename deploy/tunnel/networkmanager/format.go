@@ -169,7 +169,10 @@ func (w *writer) allowsAll() bool {
 }
 
 func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
-	w.line("\n[%s%s]\n# %s", peerGroup, p.PublicKey, p.Name)
+	w.line("\n[%s%s]", peerGroup, p.PublicKey)
+	for _, c := range foreign.Described(p.Name, p.About) {
+		w.line("# %s", c)
+	}
 	if p.Endpoint != "" {
 		w.line("endpoint=%s", p.Endpoints()[0])
 	}

@@ -194,7 +194,9 @@ func connected(v *tunnel.View, p netip.Prefix) bool {
 
 func (w *writer) peer(p *tunnel.Peer) {
 	w.line(3, "{")
-	w.line(4, "# %s", p.Name)
+	for _, c := range foreign.Described(p.Name, p.About) {
+		w.line(4, "# %s", c)
+	}
 	w.text(4, "publicKey", p.PublicKey.String())
 	w.text(4, "presharedKeyFile", p.PresharedKeyFile)
 	if p.Endpoint != "" {

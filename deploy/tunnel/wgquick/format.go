@@ -20,7 +20,9 @@ import (
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	w := &writer{v: v, s: s, inline: !s.PrivateKey.IsZero()}
 	w.line("[Interface]")
-	w.line("# %s", v.Host)
+	for _, c := range foreign.Described(v.Host, v.About) {
+		w.line("# %s", c)
+	}
 	if v.NoBoot {
 		w.line("# wgkeys: it is not started at boot: leave wg-quick@%s disabled", v.Tunnel)
 	}
@@ -244,7 +246,9 @@ func (w *writer) routes() {
 
 func (w *writer) peer(p *tunnel.Peer) {
 	w.line("\n[Peer]")
-	w.line("# %s", p.Name)
+	for _, c := range foreign.Described(p.Name, p.About) {
+		w.line("# %s", c)
+	}
 	w.line("PublicKey = %s", p.PublicKey)
 	if psk, ok := w.s.PresharedKeys[p.Name]; ok && w.inline {
 		key := psk.File()
