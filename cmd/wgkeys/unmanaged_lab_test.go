@@ -163,8 +163,7 @@ func TestLabUnmanagedKeys(t *testing.T) {
 	// The key, as rotate has it done.
 	old := publicKeyOf(l.Users, "flint")
 	l.exits(ui.ExitFailed, "wgkeys rotate -y flint",
-		"hint: rm keyring/flint/wg0.pub vault/flint/wg0.key.age, then wgkeys gen flint, "+
-			"and wgkeys apply on its peers, and wgkeys export --secret flint")
+		"/vault/flint/wg0.key.age && wgkeys gen flint && wgkeys apply basalt shale && wgkeys export --secret flint")
 	l.Must(l.hub, "rm keyring/flint/wg0.pub vault/flint/wg0.key.age")
 	l.exits(ui.ExitDone, "wgkeys gen flint", "nobody logs in to flint: wgkeys qr flint")
 	l.Must(l.hub, "wgkeys apply -q && wgkeys apply -q shale")
@@ -195,7 +194,7 @@ func TestLabUnmanagedKeys(t *testing.T) {
 	l.Must(l.hub, "rm vault/flint/wg0.key.age")
 	l.exits(ui.ExitDone, "wgkeys check")
 	l.exits(ui.ExitDone, "wgkeys gen flint basalt", "flint has a key in wg0 already: "+phone)
-	l.exits(ui.ExitFailed, "wgkeys rotate -y flint", "hint: write the new public key of flint into keyring/flint/wg0.pub")
+	l.exits(ui.ExitFailed, "wgkeys rotate -y flint", "keyring/flint/wg0.pub, then wgkeys apply basalt shale")
 	l.exits(ui.ExitDone, "wgkeys rotate -y basalt", "give flint its new public key")
 	l.exits(ui.ExitDone, "test ! -e vault/flint/wg0.key.age && wgkeys status -v", "flint")
 }

@@ -91,6 +91,20 @@ func (t *Tunnel) peers(h *host) []*host {
 	return slices.DeleteFunc(peers, func(o *host) bool { return o == h })
 }
 
+// ManagedPeers returns the names of the peers of a host that somebody logs in to, sorted.
+func (t *Tunnel) ManagedPeers(host string) (names []string) {
+	h, err := t.host(host)
+	if err != nil {
+		return nil
+	}
+	for _, p := range t.peers(h) {
+		if !p.unmanaged() {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // lonely reports whether h has no peer, without listing them.
 func (t *Tunnel) lonely(h *host) bool {
 	switch {

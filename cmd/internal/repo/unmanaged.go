@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/words"
 	"wgkeys/vault"
@@ -14,12 +15,22 @@ import (
 // NewKeyByHand is how an unmanaged host gets another key: one in the vault is made again
 // and exported, any other comes from its owner.
 func NewKeyByHand(r *Repo, host, tunnel string) string {
-	public, file := r.Rel(r.Ring.Path(host, tunnel)), vault.KeyFile(tunnel)
-	if _, err := r.Vault.Meta(host, file); errors.Is(err, fs.ErrNotExist) {
-		return "write the new public key of " + host + " into " + public + ", then wgkeys apply on its peers"
+	public, sealed := ui.Quoted(r.Ring.Path(host, tunnel)), ui.Quoted(r.Vault.Path(host, vault.KeyFile(tunnel)))
+	commands, apply := Commands(r, tunnel), "wgkeys apply on its peers"
+	if t, err := Parse(r, tunnel); err == nil {
+		const few = 8
+		switch peers := t.ManagedPeers(host); {
+		case len(peers) > few:
+			apply = commands.Run("apply --all")
+		case len(peers) > 0:
+			apply = commands.Run("apply", peers...)
+		}
 	}
-	return fmt.Sprintf("rm %s %s, then %s, and wgkeys apply on its peers, and wgkeys export --secret %s",
-		public, r.Rel(r.Vault.Path(host, file)), Commands(r, tunnel).Run("gen", host), host)
+	if _, err := r.Vault.Meta(host, vault.KeyFile(tunnel)); errors.Is(err, fs.ErrNotExist) {
+		return "write the new public key of " + host + " into " + public + ", then " + apply
+	}
+	return fmt.Sprintf("rm %s %s && %s && %s && %s", public, sealed, commands.Run("gen", host), apply,
+		commands.Run("export --secret", host))
 }
 
 // ByHand is how an unmanaged host gets its end of the tunnel: with its private key, if the
