@@ -51,10 +51,8 @@ func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hos
 
 // keys makes the keys of hosts, and the preshared keys of t, which may be nil.
 func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) error {
-	for _, host := range hosts {
-		if err := g.renamed(host); err != nil {
-			return err
-		}
+	if err := g.renamed(hosts); err != nil {
+		return err
 	}
 	if err := g.maker.Repo.Vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
 		return err
@@ -80,18 +78,24 @@ func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) 
 	return g.psks(t, hosts)
 }
 
-// renamed refuses to make another key for a host that has one in a tunnel whose file somebody
-// seems to have renamed: with it, the old one could no longer get the new name.
-func (g *generator) renamed(host string) error {
+// renamed refuses to make other keys for hosts that have some in a tunnel whose file somebody
+// seems to have renamed: with them, the old ones could no longer get the new name.
+func (g *generator) renamed(hosts []string) error {
 	r := g.maker.Repo
-	old := repo.FormerTunnel(r, g.tunnel, host)
-	if old == "" {
+	var was string
+	var have, paths []string
+	for _, host := range hosts {
+		if old := repo.FormerTunnel(r, g.tunnel, host); old != "" && (was == "" || was == old) {
+			was, have = old, append(have, host)
+			paths = append(paths, r.Ring.Path(host, old), r.Vault.Path(host, vault.KeyFile(old)))
+		}
+	}
+	if was == "" {
 		return nil
 	}
-	keep := r.Ring.Path(host, old)
-	return fault.NewFile("another key would be made beside", keep, "there is no tunnels/"+old+".toml: "+g.tunnel+
-		" may be its new name", words.IfRenamed("-t ", old, g.tunnel)+"rm "+
-		repo.Existing(keep, r.Vault.Path(host, vault.KeyFile(old)))+", then "+repo.Commands(r, g.tunnel).Run("gen", host))
+	return fault.NewFile("another key would be made beside", paths[0], "there is no tunnels/"+was+".toml: "+g.tunnel+
+		" may be its new name", words.IfRenamed("-t ", was, g.tunnel)+"rm "+repo.Existing(paths...)+", then "+
+		repo.Commands(r, g.tunnel).Run("gen", have...))
 }
 
 // warnUnnamed warns of a host that the tunnel file does not name. If its key was just made,
