@@ -92,9 +92,9 @@ func (t *Tunnel) peers(h *host) []*host {
 }
 
 // ManagedPeers returns the names of the peers of a host that somebody logs in to, sorted.
-func (t *Tunnel) ManagedPeers(host string) (names []string) {
-	h, err := t.host(host)
-	if err != nil {
+func ManagedPeers(t *Tunnel, host string) (names []string) {
+	h, ok := t.hosts[host]
+	if !ok {
 		return nil
 	}
 	for _, p := range t.peers(h) {

@@ -42,8 +42,10 @@ func noSuchHost(name, why, hint string, tunnels ...*Tunnel) error {
 // the beginning alone.
 func nearest(name string, tunnels ...*Tunnel) string {
 	hosts := map[string]bool{}
-	for host := range hostsOf(tunnels) {
-		hosts[host] = true
+	for _, t := range tunnels {
+		for _, host := range t.names {
+			hosts[host] = true
+		}
 	}
 	if near := didYouMean(name, maps.Keys(hosts)); near != "" {
 		return near

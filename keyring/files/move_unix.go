@@ -15,7 +15,7 @@ import (
 // exists it stays, and the error is fs.ErrExist. To another file system a regular file is
 // copied; only its owner can read the copy until it is complete.
 func Move(from, to string) error {
-	err := renameUnlessTaken(from, to)
+	err := renameIfFree(from, to)
 	if !errors.Is(err, syscall.EXDEV) {
 		return err
 	}
@@ -40,9 +40,9 @@ func Move(from, to string) error {
 	return os.Remove(from)
 }
 
-// renameUnlessTaken leaves it to the kernel to refuse a name that something has, where the
+// renameIfFree leaves it to the kernel to refuse a name that something has, where the
 // file system can do that.
-func renameUnlessTaken(from, to string) error {
+func renameIfFree(from, to string) error {
 	err := retryEINTR(func() error { return renameNew(unix.AT_FDCWD, from, to) })
 	switch {
 	case err == unix.EINVAL, err == unix.ENOSYS, err == unix.ENOTSUP:

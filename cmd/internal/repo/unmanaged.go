@@ -14,19 +14,19 @@ import (
 
 // NewKeyByHand is how an unmanaged host gets another key: one in the vault is made again
 // and exported, any other comes from its owner.
-func NewKeyByHand(r *Repo, host, tunnel string) string {
-	public, sealed := ui.Quoted(r.Ring.Path(host, tunnel)), ui.Quoted(r.Vault.Path(host, vault.KeyFile(tunnel)))
-	commands, apply := Commands(r, tunnel), "wgkeys apply on its peers"
-	if t, err := Parse(r, tunnel); err == nil {
+func NewKeyByHand(r *Repo, host, name string) string {
+	public, sealed := ui.Quoted(r.Ring.Path(host, name)), ui.Quoted(r.Vault.Path(host, vault.KeyFile(name)))
+	commands, apply := Commands(r, name), "wgkeys apply on its peers"
+	if t, err := Parse(r, name); err == nil {
 		const few = 8
-		switch peers := t.ManagedPeers(host); {
+		switch peers := tunnel.ManagedPeers(t, host); {
 		case len(peers) > few:
 			apply = commands.Run("apply --all")
 		case len(peers) > 0:
 			apply = commands.Run("apply", peers...)
 		}
 	}
-	if _, err := r.Vault.Meta(host, vault.KeyFile(tunnel)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Vault.Meta(host, vault.KeyFile(name)); errors.Is(err, fs.ErrNotExist) {
 		return "write the new public key of " + host + " into " + public + ", then " + apply
 	}
 	return fmt.Sprintf("rm %s %s && %s && %s && %s", public, sealed, commands.Run("gen", host), apply,
