@@ -240,13 +240,16 @@ func takeDown(e *env, name string) error {
 // appliedTunnel is the named tunnel, or the only one that was applied here. It is "" if
 // none was.
 func appliedTunnel(e *env) (string, error) {
+	names, err := host.Applied()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
 			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
 		}
+		if len(names) > 0 && !slices.Contains(names, t) {
+			e.ui.Say("no tunnel %s was applied here, but: %s", t, strings.Join(names, ", "))
+		}
 		return t, nil
 	}
-	names, err := host.Applied()
 	if err != nil {
 		return "", err
 	}

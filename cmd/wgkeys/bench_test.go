@@ -53,7 +53,8 @@ func TestBench(t *testing.T) {
 	}
 	b := &bench{T: t, dir: t.TempDir()}
 	b.wgkeys = filepath.Join(b.dir, "wgkeys")
-	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.wgkeys, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.wgkeys, ".")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	wanted := regexp.MustCompile(*benchRow)

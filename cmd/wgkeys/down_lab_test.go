@@ -85,7 +85,11 @@ func TestLabDownLeavesOthersChanges(t *testing.T) {
 		`sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
 	u.Clone()
 	u.Must(u.Shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
-	r := u.Run(u.Shale, "wgkeys down")
+	r := u.Run(u.Shale, "wgkeys down -t wg9")
+	if want := "wgkeys: no tunnel wg9 was applied here, but: wg0\n"; r.Code != 0 || !strings.HasPrefix(r.Stderr, want) {
+		t.Errorf("down of another tunnel exits %d and says %q, want %q", r.Code, r.Stderr, want)
+	}
+	r = u.Run(u.Shale, "wgkeys down")
 	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.Code != 0 ||
 		!strings.Contains(r.Stderr, want) {
 		t.Errorf("down exits %d and says %q, want %q", r.Code, r.Stderr, want)

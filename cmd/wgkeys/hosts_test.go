@@ -136,8 +136,8 @@ func TestNoShell(t *testing.T) {
 		s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand " + does}})
 		f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
 		f.must("gen", "-q", "alpha", "beta")
-		for _, verb := range []string{"status alpha", "plan alpha", "plan --all", "apply alpha", "down alpha", "confirm alpha",
-			"uninstall -y alpha"} {
+		for _, verb := range []string{"status alpha", "plan alpha", "plan --all", "apply alpha", "down alpha",
+			"confirm alpha", "uninstall -y alpha"} {
 			t.Run(does+"/"+verb, func(t *testing.T) {
 				t.Parallel()
 				code, out, said := f.run(strings.Fields(verb)...)

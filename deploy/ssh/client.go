@@ -59,17 +59,9 @@ func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdou
 	again := attempts{limit: c.Limit, begun: time.Now()}
 	for {
 		t := &try{command: command, in: in, stdout: stdout, verbose: again.n > 0, mute: c.Batch || oneByOne}
-		a := c.attempt(ctx, t)
-		if oneByOne && a.refusedUnasked() && ctx.Err() == nil {
-			if err := c.Terminal.mayAsk(c, a); err != nil {
-				return err
-			}
-			var waited time.Duration
-			a, waited = c.askAlone(ctx, t, a)
-			again.begun = again.begun.Add(waited) // which was no attempt
-		}
-		if c.Remark != nil && len(a.said.remarks) > 0 {
-			c.Remark(a.said.remarks)
+		a, err := c.answered(ctx, t, &again)
+		if err != nil {
+			return err
 		}
 		if !a.closedEarly() || ctx.Err() != nil {
 			return c.explain(ctx, a)
@@ -79,6 +71,24 @@ func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdou
 			return again.err(c, a.said)
 		}
 	}
+}
+
+// answered is an attempt, and a second one in which ssh asks the user, alone, if the first
+// was refused because it could not ask.
+func (c *Client) answered(ctx context.Context, t *try, again *attempts) (*attempt, error) {
+	a := c.attempt(ctx, t)
+	if c.Terminal != nil && !c.Batch && a.refusedUnasked() && ctx.Err() == nil {
+		if err := c.Terminal.mayAsk(c, a); err != nil {
+			return nil, err
+		}
+		var waited time.Duration
+		a, waited = c.askAlone(ctx, t, a)
+		again.begun = again.begun.Add(waited) // which was no attempt
+	}
+	if c.Remark != nil && len(a.said.remarks) > 0 {
+		c.Remark(a.said.remarks)
+	}
+	return a, nil
 }
 
 // An attempt is one run of ssh.
