@@ -77,12 +77,21 @@ func (s Server) answer(ctx context.Context, q rotate.Request) rotate.Answer {
 	}
 	answer.Protocol = q.Protocol
 	if err := serve(ctx, q, &answer); err != nil {
-		return s.refuse(err, q.Protocol)
+		return s.refuse(named(err, q.Tunnel), q.Protocol)
 	}
 	if q.View != nil && s.Plan != nil && answer.Settled() {
 		answer.Planned = s.Plan(ctx, q.View)
 	}
 	return answer
+}
+
+// named names the tunnel whose interface went while it was worked on: the error itself is
+// that of a missing file.
+func named(err error, tunnel string) error {
+	if plain := new(fault.Fault); errors.As(err, &plain) || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fault.New("cannot work on tunnel", tunnel, "its interface is gone", "wgkeys apply -t "+tunnel)
 }
 
 func (s Server) refuse(err error, protocol int) rotate.Answer {

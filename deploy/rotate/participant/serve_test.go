@@ -3,6 +3,8 @@ package participant
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +103,22 @@ func TestServeStays(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// TestServeNoInterface: a request to a tunnel whose interface is gone says so, and names it.
+func TestServeNoInterface(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("lists the interfaces of WireGuard")
+	}
+	one, two := keyring.PublicKey{5}, keyring.PublicKey{9}
+	for _, do := range []string{rotate.DoWatch, rotate.DoReplace} {
+		q := rotate.Request{Protocol: rotate.Protocol, Do: do, Tunnel: "none0", Old: one, Next: two,
+			KeyFile: filepath.Join(t.TempDir(), "none0.key")}
+		err := (Server{}).answer(t.Context(), q).Err()
+		if err == nil || err.Error() != `cannot work on tunnel "none0": its interface is gone` {
+			t.Errorf("%s: %v", do, err)
 		}
 	}
 }
