@@ -121,11 +121,14 @@ func errAbandoned(what, who, hint string) error {
 }
 
 // abandoned reports whether nobody reads what this process says: a controller that gave this
-// host up, because it was slow, may have had it do something else since. A terminal that is
-// gone does not count.
+// host up, because it was slow, may have had it do something else since. A user at the host
+// who reads only the beginning, or whose terminal is gone, is none: ssh connects the input,
+// too.
 func abandoned() bool {
-	if info, err := os.Stdout.Stat(); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) == 0 {
-		return false
+	for _, f := range []*os.File{os.Stdin, os.Stdout} {
+		if info, err := f.Stat(); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) == 0 {
+			return false
+		}
 	}
 	out := []unix.PollFd{{Fd: int32(os.Stdout.Fd())}}
 	n, err := unix.Poll(out, 0)

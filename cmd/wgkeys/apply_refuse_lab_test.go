@@ -48,11 +48,11 @@ hint: run the same command as root, with sudo before it, and by its full path if
 error: cannot read key file "/etc/wireguard/wg0.key": permission denied
 hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
 	{name: "no rights to push", command: nobody + "push --host shale shale", says: `
-error: cannot become root on host "shale": user "nobody" is not root there, and a password is required (exit status 1)
-hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
+error: cannot become root on host "shale": user "nobody" is not root there, and sudo says: a password is required
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it; if root lacks your ssh keys, on shale: visudo -f /etc/sudoers.d/wgkeys, and add: nobody ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: nobody ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive`},
 	{name: "no rights to install", command: nobody + "install --host shale shale", says: `
-error: cannot become root on host "shale": user "nobody" is not root there, and a password is required (exit status 1)
-hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
+error: cannot become root on host "shale": user "nobody" is not root there, and sudo says: a password is required
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it; if root lacks your ssh keys, on shale: visudo -f /etc/sudoers.d/wgkeys, and add: nobody ALL=(root) NOPASSWD: ALL`},
 	{name: "no rights to look", command: nobody + "status --host shale shale", says: `
 error: cannot become root on host "shale": the user is not root there, and sudo says: a password is required
 hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it; if root lacks your ssh keys, on shale: visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL`},

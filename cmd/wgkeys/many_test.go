@@ -16,7 +16,7 @@ func TestHostileHosts(t *testing.T) {
 	t.Parallel()
 	endless := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand exec yes a step"}})
 	// It has another version too, which is not guessed to be why where it says why.
-	advice := `case "$SSH_ORIGINAL_COMMAND" in *--version*) echo wgkeys other; exit 0;; esac; echo "wgkeys: error: no" >&2; echo "wgkeys: hint: true; touch /advice" >&2; exit 1`
+	advice := `case "$SSH_ORIGINAL_COMMAND" in *--version*) echo wgkeys other; exit 0;; esac; echo wgkeys begins; echo "wgkeys: error: no" >&2; echo "wgkeys: hint: true; touch /advice" >&2; exit 1`
 	adviser := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand " + advice}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": endless, "beta": adviser})
 	f.must("gen", "-q", "alpha", "beta")
@@ -80,7 +80,7 @@ func TestGreetsOnly(t *testing.T) {
 func TestNoSudo(t *testing.T) {
 	t.Parallel()
 	refuses := sshtest.Start(t,
-		sshtest.Config{Lines: []string{`ForceCommand echo sudo: a password is required >&2; exit 1`}})
+		sshtest.Config{Lines: []string{`ForceCommand echo wgkeys begins; echo sudo: a password is required >&2; exit 1`}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": refuses, "beta": refuses})
 	f.must("gen", "-q", "alpha", "beta")
 	for _, verb := range []string{"plan alpha beta", "apply alpha", "status", "down --all"} {

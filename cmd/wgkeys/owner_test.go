@@ -226,7 +226,7 @@ func TestSudoLocksNobodyOut(t *testing.T) {
 	m.must(os.WriteFile(filepath.Join(net, "tunnels/wg0.toml"),
 		[]byte("psk = true\n"+ownedTunnel+"[hosts.gamma]\naddresses = [\"10.7.0.3/32\"]\n"), 0o644))
 	m.do(alice, net, "git commit -qam psk")
-	m.do(0, net, "wgkeys gen -q --commit gamma alpha && wgkeys init -q --hook && wgkeys init -q --classic below", sudo...)
+	m.do(0, net, "wgkeys gen -q --commit gamma alpha && wgkeys init -q --hook && wgkeys init -q --classic ../below", sudo...)
 	m.do(0, net, "ssh-keygen -q -t ed25519 -N '' -f "+m.at("key")+" && cat "+m.at("key.pub")+
 		" >>vault/recipients.txt && wgkeys rekey -q beta", sudo...)
 	// Somebody's first identity is his, if root makes it in his home.

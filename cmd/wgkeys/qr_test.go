@@ -72,7 +72,7 @@ func TestQRDecoded(t *testing.T) {
 
 	need := regexp.MustCompile(`it takes (\d+) columns and (\d+) lines, and there are 80 and 24`)
 	x = onTerminal(t, "sh", "-c", `stty rows 24 cols 80; exec wgkeys qr -C "$0" phone`, net)
-	code, said := x.wait(), x.shown()
+	code, said := x.wait(), x.said()
 	m := need.FindStringSubmatch(said)
 	if code != 1 || m == nil || strings.Contains(said, "▄") || !strings.Contains(said, "-o FILE.png") {
 		t.Fatalf("exit code %d: %s", code, said)

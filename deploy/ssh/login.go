@@ -52,7 +52,7 @@ func (r Refusal) Err() error {
 		hint = "on " + r.Host + ": " + all + ", and below it: Defaults:" + user + " !requiretty"
 	}
 	if r.Local {
-		hint = fault.AsRoot
+		hint = fault.AsRoot + "; if root lacks your ssh keys, " + hint
 	}
 	return fault.NewHost("cannot become root on host", r.Host, who+" is not root there, and "+why, hint)
 }
