@@ -92,7 +92,7 @@ func requireNoneAbove(dir string) error {
 		return nil // there is none, or what is wrong with it is not our concern
 	}
 	return fault.NewFile("cannot make a repository in", dir, above.Dir+" is one already",
-		"wgkeys check -C "+ui.Quoted(above.Dir)+"; or if that is none: rm "+ui.Quoted(filepath.Join(above.Dir, repo.Marker)))
+		"cd "+ui.Quoted(above.Dir)+" and use that one, or name a folder outside of it")
 }
 
 // ownRecipients are those of the user's identity; if there is none it is made. If an

@@ -121,17 +121,22 @@ func validTunnel(t *testing.T, schema *jsonschema.Schema, text string) error {
 	return schema.Validate(plain)
 }
 
-// TestTunnelSchema: the schema knows the keys that the program knows, and tells of each
-// what the guide does.
-func TestTunnelSchema(t *testing.T) {
-	t.Parallel()
-	type object struct {
-		Properties map[string]struct{ Description string }
-	}
-	var doc struct {
-		object
-		Definitions map[string]object
-	}
+// A schemaTable is what the tests read of a kind of table in the schema of the tunnel file.
+type schemaTable struct{ Properties map[string]schemaProperty }
+
+type schemaProperty struct {
+	Description      string
+	Const            any
+	Minimum, Maximum *json.Number
+	AnyOf            []schemaProperty
+}
+
+// readTunnelSchema reads that schema. The table is the top of the file.
+func readTunnelSchema(t *testing.T) (doc struct {
+	schemaTable
+	Definitions map[string]schemaTable
+}) {
+	t.Helper()
 	text, err := schemas.ReadFile("doc/schema/tunnel.schema.json")
 	if err == nil {
 		err = json.Unmarshal(text, &doc)
@@ -139,12 +144,20 @@ func TestTunnelSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return doc
+}
+
+// TestTunnelSchema: the schema knows the keys that the program knows, and tells of each
+// what the guide does.
+func TestTunnelSchema(t *testing.T) {
+	t.Parallel()
+	doc := readTunnelSchema(t)
 	top, host, pair := tunnel.Keys()
 	for title, x := range map[string]struct {
-		object
+		schemaTable
 		keys []string
 	}{
-		topTitle:  {doc.object, top},
+		topTitle:  {doc.schemaTable, top},
 		hostTitle: {doc.Definitions["host"], host},
 		pairTitle: {doc.Definitions["pair"], pair},
 	} {

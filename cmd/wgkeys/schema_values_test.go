@@ -204,26 +204,10 @@ func ofAnotherKind(err error) bool {
 // program takes.
 func TestTunnelSchemaBounds(t *testing.T) {
 	t.Parallel()
-	type property struct {
-		Const            any
-		Minimum, Maximum *json.Number
-		AnyOf            []property
-	}
-	type object struct{ Properties map[string]property }
-	var doc struct {
-		object
-		Definitions map[string]object
-	}
-	text, err := schemas.ReadFile("doc/schema/tunnel.schema.json")
-	if err == nil {
-		err = json.Unmarshal(text, &doc)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := readTunnelSchema(t)
 	tried := 0
-	var try func(table, key string, p property)
-	try = func(table, key string, p property) {
+	var try func(table, key string, p schemaProperty)
+	try = func(table, key string, p schemaProperty) {
 		var values []string
 		if p.Const != nil {
 			values = append(values, fmt.Sprintf("%q", p.Const))
@@ -243,8 +227,8 @@ func TestTunnelSchemaBounds(t *testing.T) {
 			try(table, key, one)
 		}
 	}
-	for table, of := range map[string]object{
-		"": doc.object, "hosts.a": doc.Definitions["host"], "hosts.a.peer.b": doc.Definitions["pair"],
+	for table, of := range map[string]schemaTable{
+		"": doc.schemaTable, "hosts.a": doc.Definitions["host"], "hosts.a.peer.b": doc.Definitions["pair"],
 	} {
 		for key, p := range of.Properties {
 			try(table, key, p)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
 )
@@ -18,7 +19,7 @@ import (
 func ownRun(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root has /run/wgkeys")
+		labtest.Missing(t, "only root has /run/wgkeys")
 	}
 	runtime.LockOSThread() // never given back
 	if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),

@@ -3,7 +3,6 @@ package participant
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -109,9 +108,7 @@ func TestServeStays(t *testing.T) {
 
 // TestServeNoInterface: a request to a tunnel whose interface is gone says so, and names it.
 func TestServeNoInterface(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("lists the interfaces of WireGuard")
-	}
+	ownRun(t)
 	one, two := keyring.PublicKey{5}, keyring.PublicKey{9}
 	for _, do := range []string{rotate.DoWatch, rotate.DoReplace} {
 		q := rotate.Request{Protocol: rotate.Protocol, Do: do, Tunnel: "none0", Old: one, Next: two,
