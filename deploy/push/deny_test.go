@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/push"
 )
 
@@ -78,7 +79,7 @@ func TestFoldersOfOthers(t *testing.T) {
 func asRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("only root makes devices and gives folders away")
+		labtest.Missing(t, "only root makes devices and gives folders away")
 	}
 }
 

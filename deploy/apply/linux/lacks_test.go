@@ -1,23 +1,20 @@
 package linux
 
 import (
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/lab/labtest"
 	"wgkeys/keyring/fault"
 )
 
 // In a container whose root may not change its network, the hint is how to start one that
 // may, and not to become root.
 func TestNoCapability(t *testing.T) {
-	runtime.LockOSThread() // never given back
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
+	labtest.OwnNetwork(t)
 	k, err := Open()
 	if err != nil {
 		t.Fatal(err)

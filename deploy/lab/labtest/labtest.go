@@ -4,8 +4,11 @@ package labtest
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/lab"
 )
@@ -56,6 +59,19 @@ func Programs(t *testing.T, programs ...string) {
 func Missing(t *testing.T, why string) {
 	t.Helper()
 	refuse(t, os.Getenv("CI") == "true", why)
+}
+
+// OwnNetwork moves the test into a network namespace of its own, which ends with it. The test
+// keeps its thread, and needs root.
+func OwnNetwork(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Missing(t, "only root makes network namespaces")
+	}
+	runtime.LockOSThread() // never given back: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // refuse is the only place where a laboratory test is skipped.

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/tun"
+
+	"wgkeys/deploy/lab/labtest"
 )
 
 // A pipe is an interface into which a test writes packets. With O_DIRECT the kernel keeps
@@ -103,7 +105,7 @@ func TestGate(t *testing.T) {
 // TestHoldEnds: packets are released when the connection of the hold is closed.
 func TestHoldEnds(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root has /run/wgkeys")
+		labtest.Missing(t, "only root has /run/wgkeys")
 	}
 	runtime.LockOSThread() // never given back
 	if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),

@@ -2,7 +2,6 @@ package device
 
 import (
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -45,10 +44,7 @@ func (o *opened) grows(than int32, atMost time.Duration) bool {
 func ownNetwork(t *testing.T) func(args string) {
 	t.Helper()
 	labtest.Require(t, "ip")
-	runtime.LockOSThread() // the thread ends with the test, and its network with it
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
+	labtest.OwnNetwork(t)
 	return func(args string) {
 		t.Helper()
 		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {

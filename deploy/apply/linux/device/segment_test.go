@@ -3,9 +3,7 @@ package device
 import (
 	"bytes"
 	"net/netip"
-	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -13,18 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 	wireguard "golang.zx2c4.com/wireguard/device"
+	"wgkeys/deploy/lab/labtest"
 )
 
 // narrow moves the thread into a new network namespace whose only path has a small MTU.
 func narrow(t *testing.T, mtu int) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("not root")
-	}
-	runtime.LockOSThread() // never given back
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
+	labtest.OwnNetwork(t)
 	if out, err := exec.Command("ip", "link", "set", "lo", "mtu", strconv.Itoa(mtu), "up").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -2,22 +2,19 @@ package port
 
 import (
 	"net"
-	"runtime"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply/linux/wg"
+	"wgkeys/deploy/lab/labtest"
 )
 
 // A port is taken as long as any socket in this network namespace has it, of either family
 // and on any address.
 func TestTaken(t *testing.T) {
-	runtime.LockOSThread() // never given back
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
+	labtest.OwnNetwork(t)
 	for _, network := range []string{"udp4", "udp6"} {
 		c, err := net.ListenUDP(network, nil)
 		if err != nil {
@@ -36,10 +33,7 @@ func TestTaken(t *testing.T) {
 
 // A port whose socket is being closed has an owner or is free. It is never taken by nobody.
 func TestTakenWhileItIsClosed(t *testing.T) {
-	runtime.LockOSThread() // never given back
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
+	labtest.OwnNetwork(t)
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package rule
 import (
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -84,10 +84,7 @@ func TestRuleOf(t *testing.T) {
 // TestNarrowTables: of the tables into which rules send all without a mark it is known which
 // have only a few networks.
 func TestNarrowTables(t *testing.T) {
-	runtime.LockOSThread() // never given back
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
+	labtest.OwnNetwork(t)
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)

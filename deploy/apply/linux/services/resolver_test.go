@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/lab/labtest"
 )
 
 // Where systemd-resolved is installed, resolvconf may be resolvectl under another name,
 // which takes resolvers only while systemd-resolved runs.
 func TestResolver(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root has a /run of its own")
+		labtest.Missing(t, "only root has a /run of its own")
 	}
 	runtime.LockOSThread() // never given back
 	if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),

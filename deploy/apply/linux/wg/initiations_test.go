@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/net/bpf"
+
+	"wgkeys/deploy/lab/labtest"
 )
 
 // The filter accepts handshake initiations over IPv4, even with options, and IPv6, and no
@@ -70,7 +72,7 @@ func TestInitiationFilter(t *testing.T) {
 // another packet before it.
 func TestInitiations(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("a packet socket takes root")
+		labtest.Missing(t, "a packet socket takes root")
 	}
 	i, err := WatchInitiations()
 	if err != nil {
