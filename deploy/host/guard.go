@@ -210,11 +210,18 @@ func leaveToGuards(ctx context.Context, s *session.Session, name string) error {
 	})
 }
 
-// revert waits for an apply that is still running, and checks again: the other guard or a
-// confirmation may have come first, or the apply have begun its time to be confirmed.
+// revert goes back once it has the lock of the host, and checks again: the other guard or a
+// confirmation may have come first, or the apply have begun its time to be confirmed. Where
+// another process has the lock it does nothing yet, and is called again while this apply is
+// pending: that process may be the next apply, which waits for this guard to end.
 func (g *guard) revert() error {
 	ctx := context.Background()
-	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
+	soon, cancel := context.WithTimeout(ctx, poll)
+	defer cancel()
+	unlock, err := journal.Lock(soon, linux.RunDir, func(int) {})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
