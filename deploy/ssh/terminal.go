@@ -48,6 +48,10 @@ type UserInterface struct {
 	Ended <-chan struct{}
 }
 
+// signalDelay is how long after ssh has ended a Ctrl-C that ended it is waited for here. The
+// kernel sends it to both at once, but ssh may act on it first.
+const signalDelay = 250 * time.Millisecond
+
 // NewTerminal returns a Terminal.
 func NewTerminal(u UserInterface) *Terminal {
 	t := &Terminal{UserInterface: u, free: make(chan struct{}, 1), mark: rand.Text(), hosts: map[string]bool{},
@@ -169,7 +173,8 @@ var denied = lazyregexp.New(`: Permission denied \([a-z0-9,-]+\)\.?$`)
 // nothing.
 const changedKey = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
-// refusedUnasked reports whether the connection was refused, and might not be if ssh could ask.
+// refusedUnasked reports whether the connection was refused, and might not be if ssh could ask
+// or, where it has asked, were answered.
 func (a *attempt) refusedUnasked() bool {
 	if a.err != nil || a.code != ownFault || a.heard {
 		return false
@@ -202,6 +207,13 @@ func (c *Client) askAlone(ctx context.Context, t *try, refused *attempt) (a *att
 		back()
 		release()
 	}))
+	if a.refusedUnasked() { // the user may have ended it, and wants no other question
+		select {
+		case <-c.Terminal.Ended:
+		case <-ctx.Done():
+		case <-time.After(signalDelay):
+		}
+	}
 	return a, waited
 }
 
