@@ -1,13 +1,16 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh/sshtest"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // TestHostileHosts: among several, one that never stops talking comes to an end, and the
@@ -39,6 +42,48 @@ func TestHostileHosts(t *testing.T) {
 	}
 }
 
+// anyKey matches a key as files have it.
+var anyKey = lazyregexp.New(`[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=`)
+
+// TestEchoingHost: one that answers each command with what it was sent shows no key of that to
+// anybody, nothing is taken for done there, and each verb ends.
+func TestEchoingHost(t *testing.T) {
+	t.Parallel()
+	for name, command := range map[string]string{"out": "exec cat", "err": "exec cat >&2"} {
+		s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand " + command}})
+		f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s, "beta": s})
+		f.must("gen", "-q", "alpha", "beta")
+		for _, verb := range []string{"push alpha", "apply alpha", "status alpha", "rotate -y alpha",
+			"install --up alpha"} {
+			t.Run(name+"/"+verb, func(t *testing.T) {
+				t.Parallel()
+				code, out, said := f.run(append(strings.Fields(verb), "-v", "--timeout", "2s")...)
+				if code == 0 {
+					t.Errorf("exits 0: %s%s", out, said)
+				}
+				for _, key := range anyKey().FindAllString(out+said, -1) {
+					if !f.isPublic(key) {
+						t.Errorf("a key that is not public is shown:\n%s%s", out, said)
+					}
+				}
+			})
+		}
+	}
+}
+
+// isPublic reports whether the repository has a public key.
+func (f *fleet) isPublic(key string) bool {
+	f.Helper()
+	files, err := filepath.Glob(filepath.Join(f.dir, "keyring", "*", "*.pub"))
+	if err != nil || len(files) == 0 {
+		f.Fatal("no public keys: ", err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(text), key)
+	})
+}
+
 // TestGreeting: what a login shell says by itself is no answer, and no other version, also
 // where its last line has no newline.
 func TestGreeting(t *testing.T) {
@@ -68,11 +113,14 @@ func TestGreetsOnly(t *testing.T) {
 	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand echo Welcome; exec sleep 100"}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
 	f.must("gen", "-q", "alpha", "beta")
-	for _, verb := range []string{"push", "install"} {
-		code, out, said := f.run(verb, "alpha", "--timeout", "4s")
-		if code != ui.ExitFailed || !strings.Contains(said, `no shell to work with on host "alpha": it said "Welcome"`) {
-			t.Errorf("%s exits %d: %s%s", verb, code, out, said)
-		}
+	for _, verb := range []string{"push", "install", "status", "plan", "rotate -y", "down", "confirm"} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			code, out, said := f.run(append(strings.Fields(verb), "alpha", "--timeout", "4s")...)
+			if code != ui.ExitFailed || !strings.Contains(said, `no shell to work with on host "alpha": it said "Welcome"`) {
+				t.Errorf("exits %d: %s%s", code, out, said)
+			}
+		})
 	}
 }
 

@@ -70,6 +70,7 @@ type Request struct {
 // An Answer is the answer of a host.
 type Answer struct {
 	Protocol int               `json:"protocol"`
+	Do       string            `json:"do,omitempty"`       // never set by wgkeys: this is the request, sent back
 	Fault    *wireFault        `json:"fault,omitempty"`    // why it was not done; nil: it was
 	Live     Live              `json:"live,omitzero"`      // state of the tunnel
 	File     FileKey           `json:"file,omitzero"`      // the key file

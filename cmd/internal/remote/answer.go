@@ -145,15 +145,26 @@ func noiseIn(said []byte) string {
 	return ""
 }
 
-// An unbegunError is that of a host on which the command has ended, and did not begin.
+// An unbegunError is that of a host on which the command did not begin, and has ended or was
+// given up.
 type unbegunError struct {
 	noise string // the first thing that the host said
 	exit  error  // of the command; nil: it ended well
 }
 
+// Unwrap returns why the host was given up: it may begin yet.
+func (u *unbegunError) Unwrap() error {
+	if errors.Is(u.exit, ssh.ErrSilent) {
+		return u.exit
+	}
+	return nil
+}
+
 func (u *unbegunError) Error() string {
 	exit := (*ssh.ExitError)(nil)
 	switch {
+	case u.Unwrap() != nil:
+		return fmt.Sprintf("it said %q, and no more in time", u.noise)
 	case u.noise != "":
 		return fmt.Sprintf("it said %q", u.noise)
 	case errors.As(u.exit, &exit):
@@ -162,12 +173,14 @@ func (u *unbegunError) Error() string {
 	return "it ran no command"
 }
 
-// unbegun returns that error if the command has ended with err; otherwise nil.
+// unbegun returns that error if the command has ended with err, or has said something else and
+// was then given up; otherwise nil.
 func unbegun(noise string, err error) error {
-	if exit := (*ssh.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		return nil
+	exit := (*ssh.ExitError)(nil)
+	if err == nil || errors.As(err, &exit) || noise != "" && errors.Is(err, ssh.ErrSilent) {
+		return &unbegunError{noise, err}
 	}
-	return &unbegunError{noise, err}
+	return nil
 }
 
 var errTooMuch = errors.New("the host says too much")

@@ -151,7 +151,7 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 		})
 		switch {
 		case err == nil:
-			return a, nil
+			return refuseEcho(a, t, host)
 		case errors.Is(err, errUnclear):
 			return a, otherVersion(host, "what it answers is not understood here")
 		case errors.Is(err, errTooMuch):
@@ -167,8 +167,19 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	if err := json.Unmarshal(afterGreeting(said.Bytes()), &a); err != nil {
 		return a, otherVersion(host, "what it answers is not understood here")
 	}
+	return refuseEcho(a, t, host)
+}
+
+// refuseEcho returns an answer, or an error if it is the request that the host has sent back: a
+// request reads like the answer of a host that has done what it was asked.
+func refuseEcho(a rotate.Answer, t *tunnel.Tunnel, host string) (rotate.Answer, error) {
+	if a.Do != "" {
+		return rotate.Answer{}, noShell(t, host, errEcho)
+	}
 	return a, nil
 }
+
+var errEcho = errors.New("it repeats what it is sent")
 
 func runParticipant(ctx context.Context, r ssh.Runner, t *tunnel.Tunnel, host string, question []byte,
 	said *bytes.Buffer) error {

@@ -138,16 +138,20 @@ func newLine(s *ssh.Session) *line {
 	return &line{session: s, heard: heard, greeted: own, answers: json.NewDecoder(own)}
 }
 
-// ask sends a request and waits for its answer. The connection itself limits the time for
-// the first answer, since it may have to ask the user for a password; after that a host
-// that sends nothing, not even a sign that it is working, for the time limit is given up.
+// ask sends a request and waits for its answer. The connection itself limits the time up to
+// a host's first word, since ssh may have to ask the user for a password; after that a host
+// that sends nothing, not even a sign that it is working, for the time limit is given up. The
+// first word may be the login shell's own, with nothing to follow.
 func (c *line) ask(ctx context.Context, question []byte, limit time.Duration, fresh bool, a *rotate.Answer) error {
 	stop := context.AfterFunc(ctx, func() { c.session.Kill(context.Cause(ctx)) })
 	defer stop()
 	c.heard.begin(func() {})
-	if !fresh && limit > 0 {
+	if limit > 0 {
 		late := time.AfterFunc(limit, func() { c.session.Kill(ssh.ErrSilent) })
 		defer late.Stop()
+		if fresh {
+			late.Stop()
+		}
 		c.heard.begin(func() { late.Reset(limit) })
 	}
 	if _, err := c.session.Stdin.Write(question); err != nil {
