@@ -65,10 +65,10 @@ func tableOf(name string) int {
 // rules writes the rules in the order in which the kernel evaluates them, before the rule
 // for the main table.
 func (w *writer) rules(p *policy) {
-	w.note("what is not encrypted looks into table %d before the main table's default routes: so neither", p.table)
-	w.note("do the encrypted packets go in a circle, nor does another default route take what is the tunnel's.")
-	w.note("Where rp_filter is strict (1), net.ipv4.conf.all.rp_filter=2 lets the answers in.")
-	w.note("When the interface is gone packets leave in the clear: systemd-networkd has no kill switch.")
+	w.Note("what is not encrypted looks into table %d before the main table's default routes: so neither", p.table)
+	w.Note("do the encrypted packets go in a circle, nor does another default route take what is the tunnel's.")
+	w.Note("Where rp_filter is strict (1), net.ipv4.conf.all.rp_filter=2 lets the answers in.")
+	w.Note("When the interface is gone packets leave in the clear: systemd-networkd has no kill switch.")
 	for _, f := range []struct {
 		name    string
 		lengths []int
@@ -76,13 +76,13 @@ func (w *writer) rules(p *policy) {
 		for i, length := range f.lengths {
 			priority := priorityMain - 2*(len(f.lengths)-1-i)
 			w.section("RoutingPolicyRule")
-			w.note("routes of the main table that are as specific come first, the host's own networks")
-			w.line("Family=%s\nPriority=%d\nTable=main\nSuppressPrefixLength=%d", f.name, priority, length-1)
+			w.Note("routes of the main table that are as specific come first, the host's own networks")
+			w.Line("Family=%s\nPriority=%d\nTable=main\nSuppressPrefixLength=%d", f.name, priority, length-1)
 			w.section("RoutingPolicyRule")
-			w.note("all but the encrypted packets, which have the mark")
-			w.line("Family=%s\nPriority=%d\nFirewallMark=%d\nInvertRule=yes\nTable=%d", f.name, priority+1, p.mark, p.table)
+			w.Note("all but the encrypted packets, which have the mark")
+			w.Line("Family=%s\nPriority=%d\nFirewallMark=%d\nInvertRule=yes\nTable=%d", f.name, priority+1, p.mark, p.table)
 			if i < len(f.lengths)-1 {
-				w.line("SuppressPrefixLength=%d", length-1)
+				w.Line("SuppressPrefixLength=%d", length-1)
 			}
 		}
 	}

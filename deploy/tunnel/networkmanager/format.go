@@ -1,9 +1,7 @@
 package networkmanager
 
 import (
-	"bytes"
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -21,24 +19,24 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		return nil, fault.NewHost("no profile of NetworkManager for", v.Host, "it takes no key from a file: the keys are "+
 			"in the profile", "the same with --secret")
 	}
-	w := &writer{v: v}
+	w := &writer{Writer: foreign.Writer{View: v, Is: "="}}
 	if err := w.plan(); err != nil {
 		return nil, err
 	}
 	id := strings.ReplaceAll(cmp.Or(v.Description, v.Tunnel), `\`, `\\`)
-	w.line("[connection]\n# %s\nid=%s\ntype=wireguard\ninterface-name=%s", v.Host, id, v.Tunnel)
+	w.Line("[connection]\n# %s\nid=%s\ntype=wireguard\ninterface-name=%s", v.Host, id, v.Tunnel)
 	if v.NoBoot {
-		w.line("autoconnect=false")
+		w.Line("autoconnect=false")
 	}
 	w.device(s)
 	for i := range v.Peers {
 		w.peer(&v.Peers[i], s)
 	}
-	w.host()
+	w.NoteHost("NetworkManager masquerades no tunnel")
 	w.family(ipv4)
 	w.family(ipv6)
 	return []foreign.File{{Name: "/etc/NetworkManager/system-connections/" + v.Tunnel + ".nmconnection",
-		Text: w.text.Bytes(), Mode: "0600"}}, nil
+		Text: w.Text.Bytes(), Mode: "0600"}}, nil
 }
 
 // The families, for functions that take one as is6.
@@ -49,39 +47,15 @@ const (
 
 // A writer writes one profile.
 type writer struct {
-	v          *tunnel.View
+	foreign.Writer
 	peerRoutes bool // NetworkManager makes the routes of the allowed IPs
 	auto       bool // and a table, a mark and rules for default routes
-	text       bytes.Buffer
-}
-
-func (w *writer) line(format string, args ...any) {
-	fmt.Fprintf(&w.text, format, args...)
-	w.text.WriteByte('\n')
-}
-
-// note writes a comment for the reader of the file. An import does not take it for one of
-// the tunnel's (see [foreign.Comment]).
-func (w *writer) note(format string, args ...any) { w.line("# wgkeys: "+format, args...) }
-
-// given writes a line unless n is 0.
-func (w *writer) given(key string, n int) {
-	if n != 0 {
-		w.line("%s=%d", key, n)
-	}
-}
-
-// key writes a line with the content of a key file, and wipes it.
-func (w *writer) key(name string, file []byte) {
-	w.text.WriteString(name + "=")
-	w.text.Write(file)
-	clear(file)
 }
 
 // plan decides who makes the routes. NetworkManager can keep the encrypted packets away
 // from a default route, but not from other routes.
 func (w *writer) plan() error {
-	v := w.v
+	v := w.View
 	if len(v.Remotes) > 0 {
 		return fault.NewHost("no profile of NetworkManager for", v.Host, "it has no point-to-point addresses",
 			"--format networkd")
@@ -121,17 +95,17 @@ func isOf(s string, is6 bool) bool {
 // of the addresses do not count: the kernel makes the routes to them.
 func (w *writer) allRouted() bool {
 	want := map[netip.Prefix]bool{}
-	for _, p := range w.v.Peers {
+	for _, p := range w.View.Peers {
 		for _, a := range p.AllowedIPs {
 			want[a] = a.Addr().Is4() || w.has(ipv6) // without IPv6 it makes no IPv6 routes
 		}
 	}
 	maps.DeleteFunc(want, func(_ netip.Prefix, wanted bool) bool { return !wanted })
-	for _, a := range w.v.Addresses {
+	for _, a := range w.View.Addresses {
 		delete(want, a.Masked())
 	}
-	for _, r := range w.v.Routes {
-		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != w.v.Routes[0].Metric {
+	for _, r := range w.View.Routes {
+		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != w.View.Routes[0].Metric {
 			return false
 		}
 		delete(want, r.Prefix)
@@ -140,115 +114,87 @@ func (w *writer) allRouted() bool {
 }
 
 func (w *writer) device(s foreign.Secrets) {
-	v := w.v
-	w.line("\n[wireguard]")
-	w.key("private-key", s.PrivateKey.File())
-	w.given("listen-port", v.ListenPort)
-	w.given("mtu", v.MTU)
-	w.given("fwmark", int(v.FwMark))
+	v := w.View
+	w.Line("\n[wireguard]")
+	w.Key("private-key", s.PrivateKey.File())
+	w.Given("listen-port", v.ListenPort)
+	w.Given("mtu", v.MTU)
+	w.Given("fwmark", int(v.FwMark))
 	switch {
 	case !w.peerRoutes:
-		w.line("peer-routes=false")
+		w.Line("peer-routes=false")
 		if w.allowsAll() { // otherwise there would be a mark and rules without a default route
-			w.line("ip4-auto-default-route=0\nip6-auto-default-route=0")
+			w.Line("ip4-auto-default-route=0\nip6-auto-default-route=0")
 		}
 	case !w.auto && slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool { return r.Prefix.Bits() == 0 }):
-		w.note("the default routes are beside those of the uplinks, without a mark and rules")
-		w.line("ip4-auto-default-route=0\nip6-auto-default-route=0")
+		w.Note("the default routes are beside those of the uplinks, without a mark and rules")
+		w.Line("ip4-auto-default-route=0\nip6-auto-default-route=0")
 	case w.auto:
-		w.note("NetworkManager gives a default route a table, a mark and rules (ip4-auto-default-route)")
+		w.Note("NetworkManager gives a default route a table, a mark and rules (ip4-auto-default-route)")
 	}
 }
 
 // allowsAll reports whether a peer is allowed a default route. NetworkManager makes its
 // mark and rules if one is.
 func (w *writer) allowsAll() bool {
-	return slices.ContainsFunc(w.v.Peers, func(p tunnel.Peer) bool {
+	return slices.ContainsFunc(w.View.Peers, func(p tunnel.Peer) bool {
 		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 })
 	})
 }
 
 func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
-	w.line("\n[%s%s]", peerGroup, p.PublicKey)
+	w.Line("\n[%s%s]", peerGroup, p.PublicKey)
 	for _, c := range foreign.Described(p.Name, p.About) {
-		w.line("# %s", c)
+		w.Line("# %s", c)
 	}
 	if p.Endpoint != "" {
-		w.line("endpoint=%s", p.Endpoints()[0])
+		w.Line("endpoint=%s", p.Endpoints()[0])
 	}
 	if psk, ok := s.PresharedKeys[p.Name]; ok {
-		w.key("preshared-key", psk.File())
-		w.line("preshared-key-flags=0")
+		w.Key("preshared-key", psk.File())
+		w.Line("preshared-key-flags=0")
 	}
 	if len(p.AllowedIPs) > 0 {
-		w.text.WriteString("allowed-ips=")
+		w.Text.WriteString("allowed-ips=")
 		for _, a := range p.AllowedIPs {
-			w.text.WriteString(a.String() + ";")
+			w.Text.WriteString(a.String() + ";")
 		}
-		w.line("")
+		w.Line("")
 	}
-	w.given("persistent-keepalive", p.Keepalive)
-}
-
-// host writes notes about what NetworkManager does not do for a tunnel.
-func (w *writer) host() {
-	v := w.v
-	if v.Forward {
-		w.note("for all interfaces, in a file of /etc/sysctl.d: net.ipv4.ip_forward=1, net.ipv6.conf.all.forwarding=1")
-	}
-	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
-		w.note("in a file of /etc/sysctl.d: %s=%s", key, v.Sysctls[key])
-	}
-	if v.MasqueradeTunnel {
-		w.note("in /etc/nftables.conf: oifname %s masquerade", v.Tunnel)
-	}
-	if v.Isolate {
-		w.note("in /etc/nftables.conf: iifname %s oifname %[1]s drop", v.Tunnel)
-	}
-	uplinks := "!= " + v.Tunnel
-	if len(v.MasqueradeBy) > 0 {
-		uplinks = "{ " + strings.Join(v.MasqueradeBy, ", ") + " }"
-	}
-	for _, prefix := range v.Masquerade {
-		w.note("NetworkManager masquerades no tunnel: in /etc/nftables.conf: %s saddr %s oifname %s masquerade",
-			map[bool]string{true: "ip", false: "ip6"}[prefix.Addr().Is4()], prefix, uplinks)
-	}
-	for _, a := range v.Proxies {
-		w.note("%s: ip -6 neigh add proxy %[1]s dev UPLINK", a)
-	}
+	w.Given("persistent-keepalive", p.Keepalive)
 }
 
 // has reports whether a family has an address or a route.
 func (w *writer) has(is6 bool) bool {
-	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() == is6 }) ||
-		slices.ContainsFunc(w.v.Routes, func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == is6 })
+	return slices.ContainsFunc(w.View.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() == is6 }) ||
+		slices.ContainsFunc(w.View.Routes, func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == is6 })
 }
 
 // family writes [ipv4] or [ipv6].
 func (w *writer) family(is6 bool) {
-	v := w.v
-	w.line("\n[%s]", map[bool]string{false: "ipv4", true: "ipv6"}[is6])
+	v := w.View
+	w.Line("\n[%s]", map[bool]string{false: "ipv4", true: "ipv6"}[is6])
 	if !w.has(is6) {
-		w.line("method=%s", w.none(is6))
+		w.Line("method=%s", w.none(is6))
 		return
 	}
-	w.line("method=%s", w.method(is6))
+	w.Line("method=%s", w.method(is6))
 	if is6 { // the default, eui64, needs a hardware address, which WireGuard lacks
-		w.line("addr-gen-mode=stable-privacy")
+		w.Line("addr-gen-mode=stable-privacy")
 	}
 	n := 0
 	for _, a := range v.Addresses {
 		if a.Addr().Is6() == is6 {
 			n++
-			w.line("address%d=%s", n, a)
+			w.Line("address%d=%s", n, a)
 		}
 	}
 	w.dns(is6)
-	w.given("route-table", v.Table)
+	w.Given("route-table", v.Table)
 	w.metric(is6)
 	if v.Forward && (is6 && v.ForwardIPv6 || !is6 && v.ForwardIPv4) {
-		w.note("from NetworkManager 1.54 on")
-		w.line("forwarding=1")
+		w.Note("from NetworkManager 1.54 on")
+		w.Line("forwarding=1")
 	}
 	w.routes(is6)
 }
@@ -259,7 +205,7 @@ func (w *writer) none(is6 bool) string {
 	allowed := func(p tunnel.Peer) bool {
 		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Addr().Is6() })
 	}
-	if is6 && !slices.ContainsFunc(w.v.Peers, allowed) {
+	if is6 && !slices.ContainsFunc(w.View.Peers, allowed) {
 		return "ignore"
 	}
 	return "disabled"
@@ -268,7 +214,7 @@ func (w *writer) none(is6 bool) string {
 // method is manual only with an address (libnm's nm-setting-ip-config.c refuses it
 // without); link-local has routes too.
 func (w *writer) method(is6 bool) string {
-	if is6 && !slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
+	if is6 && !slices.ContainsFunc(w.View.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
 		return "link-local"
 	}
 	return "manual"
@@ -278,7 +224,7 @@ func (w *writer) method(is6 bool) string {
 // there.
 func (w *writer) dns(is6 bool) {
 	var servers, domains strings.Builder
-	for _, d := range w.v.DNS {
+	for _, d := range w.View.DNS {
 		switch {
 		case isOf(d, is6):
 			servers.WriteString(d + ";")
@@ -287,33 +233,33 @@ func (w *writer) dns(is6 bool) {
 		}
 	}
 	if servers.Len() > 0 {
-		w.line("dns=%s", servers.String())
+		w.Line("dns=%s", servers.String())
 	}
 	if domains.Len() > 0 {
-		w.line("dns-search=%s", domains.String())
+		w.Line("dns-search=%s", domains.String())
 	}
 }
 
 // metric writes that of all routes: NetworkManager's own would be 50, and where nothing
 // is said the kernel has 0 for IPv4 and 1024 for IPv6.
 func (w *writer) metric(is6 bool) {
-	v := w.v
+	v := w.View
 	ofFamily := func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == is6 && !foreign.NeedsTable(v, r) }
 	i := slices.IndexFunc(v.Routes, ofFamily)
 	if i < 0 || !w.peerRoutes {
 		return
 	}
 	if n := v.Routes[i].Metric; n != 0 || !is6 {
-		w.line("route-metric=%d", n)
+		w.Line("route-metric=%d", n)
 	} else {
-		w.line("route-metric=1024")
+		w.Line("route-metric=1024")
 	}
 }
 
 // routes writes those that NetworkManager does not make by itself.
 func (w *writer) routes(is6 bool) {
 	n := 0
-	for _, r := range w.v.Routes {
+	for _, r := range w.View.Routes {
 		if w.peerRoutes || r.Prefix.Addr().Is6() != is6 {
 			continue
 		}
@@ -325,9 +271,9 @@ func (w *writer) routes(is6 bool) {
 		if metric == 0 && is6 {
 			metric = 1024
 		}
-		w.line("route%d=%s,%s,%d", n, r.Prefix, gateway, metric)
-		if gateway != "" && !slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Contains(r.Gateway) }) {
-			w.line("route%d_options=onlink=true", n)
+		w.Line("route%d=%s,%s,%d", n, r.Prefix, gateway, metric)
+		if foreign.OnLink(w.View, r) {
+			w.Line("route%d_options=onlink=true", n)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package wgquick
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -18,13 +17,13 @@ import (
 // is also what WireGuard's apps for phones read, so it has nothing that they would refuse,
 // unless the host is a router.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
-	w := &writer{v: v, s: s, inline: !s.PrivateKey.IsZero()}
-	w.line("[Interface]")
+	w := &writer{Writer: foreign.Writer{View: v, Is: " = "}, s: s, inline: !s.PrivateKey.IsZero()}
+	w.Line("[Interface]")
 	for _, c := range foreign.Described(v.Host, v.About) {
-		w.line("# %s", c)
+		w.Line("# %s", c)
 	}
 	if v.NoBoot {
-		w.line("# wgkeys: it is not started at boot: leave wg-quick@%s disabled", v.Tunnel)
+		w.Note("it is not started at boot: leave wg-quick@%s disabled", v.Tunnel)
 	}
 	w.device()
 	if !w.inline {
@@ -38,59 +37,43 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	if w.inline {
 		mode = "0600"
 	}
-	return []foreign.File{{Name: "/etc/wireguard/" + v.Tunnel + ".conf", Text: w.text.Bytes(), Mode: mode}}, nil
+	return []foreign.File{{Name: "/etc/wireguard/" + v.Tunnel + ".conf", Text: w.Text.Bytes(), Mode: mode}}, nil
 }
 
 // A writer writes one file.
 type writer struct {
-	v      *tunnel.View
+	foreign.Writer
 	s      foreign.Secrets
 	inline bool
-	text   bytes.Buffer
-}
-
-func (w *writer) line(format string, args ...any) {
-	fmt.Fprintf(&w.text, format, args...)
-	w.text.WriteByte('\n')
-}
-
-// given writes a line unless n is 0.
-func (w *writer) given(key string, n int) {
-	if n != 0 {
-		w.line("%s = %d", key, n)
-	}
 }
 
 // device writes what wg-quick and wg(8) have keys for.
 func (w *writer) device() {
-	v := w.v
+	v := w.View
 	if w.inline {
-		key := w.s.PrivateKey.File()
-		w.text.WriteString("PrivateKey = ")
-		w.text.Write(key)
-		clear(key)
+		w.Key("PrivateKey", w.s.PrivateKey.File())
 	}
 	alone := slices.DeleteFunc(slices.Clone(v.Addresses), func(a netip.Prefix) bool {
 		return v.Remotes[a.Addr()].IsValid() && w.commands()
 	})
 	if len(alone) > 0 {
-		w.line("Address = %s", commas(alone))
+		w.Line("Address = %s", commas(alone))
 	}
-	w.given("ListenPort", v.ListenPort)
-	w.given("MTU", v.MTU)
+	w.Given("ListenPort", v.ListenPort)
+	w.Given("MTU", v.MTU)
 	if !w.automatic() && len(foreign.PolicyRouted(v)) > 0 {
-		w.line("FwMark = %#x", foreign.PolicyMark(v))
+		w.Line("FwMark = %#x", foreign.PolicyMark(v))
 	} else {
-		w.given("FwMark", int(v.FwMark))
+		w.Given("FwMark", int(v.FwMark))
 	}
 	if dns := resolvers(v.DNS); len(dns) > 0 {
-		w.line("DNS = %s", strings.Join(dns, ", "))
+		w.Line("DNS = %s", strings.Join(dns, ", "))
 	}
 	switch {
 	case !w.automatic():
-		w.line("Table = off")
+		w.Line("Table = off")
 	default:
-		w.given("Table", v.Table)
+		w.Given("Table", v.Table)
 	}
 }
 
@@ -105,15 +88,15 @@ func resolvers(dns []string) []string {
 // each allowed IP, except the networks of the interface's addresses.
 func (w *writer) automatic() bool {
 	want := map[netip.Prefix]bool{}
-	for _, p := range w.v.Peers {
+	for _, p := range w.View.Peers {
 		for _, a := range p.AllowedIPs {
 			want[a] = true
 		}
 	}
-	for _, a := range w.v.Addresses {
+	for _, a := range w.View.Addresses {
 		delete(want, a.Masked())
 	}
-	for _, r := range w.v.Routes {
+	for _, r := range w.View.Routes {
 		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != 0 {
 			return false
 		}
@@ -124,10 +107,10 @@ func (w *writer) automatic() bool {
 
 // keyFiles writes commands that read the keys from their files when the interface is up.
 func (w *writer) keyFiles() {
-	w.line("PostUp = wg set %%i private-key %s", w.v.PrivateKeyFile)
-	for i := range w.v.Peers {
-		if p := &w.v.Peers[i]; p.PresharedKeyFile != "" {
-			w.line("PostUp = wg set %%i peer %s preshared-key %s", p.PublicKey, p.PresharedKeyFile)
+	w.Line("PostUp = wg set %%i private-key %s", w.View.PrivateKeyFile)
+	for i := range w.View.Peers {
+		if p := &w.View.Peers[i]; p.PresharedKeyFile != "" {
+			w.Line("PostUp = wg set %%i peer %s preshared-key %s", p.PublicKey, p.PresharedKeyFile)
 		}
 	}
 }
@@ -137,27 +120,27 @@ func (w *writer) host() {
 	if !w.commands() {
 		return
 	}
-	v := w.v
+	v := w.View
 	if v.ForwardIPv4 {
-		w.line("PostUp = sysctl -w net.ipv4.conf.all.forwarding=1")
+		w.Line("PostUp = sysctl -w net.ipv4.conf.all.forwarding=1")
 	}
 	if v.ForwardIPv6 {
-		w.line("PostUp = sysctl -w net.ipv6.conf.all.forwarding=1")
+		w.Line("PostUp = sysctl -w net.ipv6.conf.all.forwarding=1")
 	}
 	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
-		w.line("PostUp = sysctl -w %s=%s", key, v.Sysctls[key])
+		w.Line("PostUp = sysctl -w %s=%s", key, v.Sysctls[key])
 	}
 	if !w.automatic() {
 		w.routes()
 	}
 	for _, a := range v.Addresses {
 		if far := v.Remotes[a.Addr()]; far.IsValid() {
-			w.line("PostUp = ip addr add %s peer %s dev %%i", a.Addr(), far)
+			w.Line("PostUp = ip addr add %s peer %s dev %%i", a.Addr(), far)
 		}
 	}
 	w.firewall()
 	for _, a := range v.Proxies {
-		w.line("# %s: answer for it on the uplink: ip -6 neigh add proxy %[1]s dev UPLINK", a)
+		w.Line("# %s: answer for it on the uplink: ip -6 neigh add proxy %[1]s dev UPLINK", a)
 	}
 }
 
@@ -167,7 +150,7 @@ func (w *writer) commands() bool { return !w.inline || w.router() }
 // router reports whether the host does more than an app on a phone could. A phone is never
 // managed, and has a far end as part of its address.
 func (w *writer) router() bool {
-	v := w.v
+	v := w.View
 	masquerades := len(v.Masquerade) > 0 || v.MasqueradeTunnel
 	return v.Forward || v.Isolate || masquerades || len(v.Sysctls) > 0 || len(v.Proxies) > 0 || !w.automatic() ||
 		len(v.Remotes) > 0 && !v.Unmanaged
@@ -175,7 +158,7 @@ func (w *writer) router() bool {
 
 // firewall writes commands for iptables(8).
 func (w *writer) firewall() {
-	v := w.v
+	v := w.View
 	for _, prefix := range v.Masquerade {
 		rule := fmt.Sprintf("POSTROUTING -s %s ! -o %%i -j MASQUERADE", prefix)
 		if len(v.MasqueradeBy) == 0 {
@@ -197,7 +180,7 @@ func (w *writer) firewall() {
 
 // has reports whether the host has an address of the family in the tunnel.
 func (w *writer) has(is4 bool) bool {
-	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == is4 })
+	return slices.ContainsFunc(w.View.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == is4 })
 }
 
 // rule writes a command for iptables(8) and the one that undoes it.
@@ -206,15 +189,15 @@ func (w *writer) rule(is4 bool, table, rule string) {
 	if is4 {
 		program = "iptables"
 	}
-	w.line("PostUp = %s %s-A %s", program, table, rule)
-	w.line("PostDown = %s %s-D %s", program, table, rule)
+	w.Line("PostUp = %s %s-A %s", program, table, rule)
+	w.Line("PostDown = %s %s-D %s", program, table, rule)
 }
 
 // routes writes the routes as commands, because wg-quick makes others by itself. Then it
 // keeps no encrypted packets out of them either.
 func (w *writer) routes() {
-	policy := foreign.PolicyRouted(w.v)
-	for _, r := range w.v.Routes {
+	policy := foreign.PolicyRouted(w.View)
+	for _, r := range w.View.Routes {
 		var b strings.Builder
 		fmt.Fprintf(&b, "PostUp = ip route add %s", r.Prefix)
 		if r.Gateway.IsValid() {
@@ -224,45 +207,42 @@ func (w *writer) routes() {
 		switch {
 		case policy[r.Prefix]:
 			fmt.Fprintf(&b, " table %d", foreign.PolicyTable)
-		case w.v.Table != 0:
-			fmt.Fprintf(&b, " table %d", w.v.Table)
+		case w.View.Table != 0:
+			fmt.Fprintf(&b, " table %d", w.View.Table)
 		}
 		if r.Metric != 0 {
 			fmt.Fprintf(&b, " metric %d", r.Metric)
 		}
-		w.line("%s", b.String())
+		w.Line("%s", b.String())
 	}
-	for _, rule := range foreign.PolicyRules(w.v, policy) {
-		w.line("PostUp = "+rule, "add")
-		w.line("PostDown = "+rule, "del")
+	for _, rule := range foreign.PolicyRules(w.View, policy) {
+		w.Line("PostUp = "+rule, "add")
+		w.Line("PostDown = "+rule, "del")
 	}
 	for prefix := range policy {
 		if prefix.Addr().Is4() { // otherwise the reverse path filter ignores the mark
-			w.line("PostUp = sysctl -w %s=1", foreign.MarkSysctl)
+			w.Line("PostUp = sysctl -w %s=1", foreign.MarkSysctl)
 			break
 		}
 	}
 }
 
 func (w *writer) peer(p *tunnel.Peer) {
-	w.line("\n[Peer]")
+	w.Line("\n[Peer]")
 	for _, c := range foreign.Described(p.Name, p.About) {
-		w.line("# %s", c)
+		w.Line("# %s", c)
 	}
-	w.line("PublicKey = %s", p.PublicKey)
+	w.Line("PublicKey = %s", p.PublicKey)
 	if psk, ok := w.s.PresharedKeys[p.Name]; ok && w.inline {
-		key := psk.File()
-		w.text.WriteString("PresharedKey = ")
-		w.text.Write(key)
-		clear(key)
+		w.Key("PresharedKey", psk.File())
 	}
 	if p.Endpoint != "" {
-		w.line("Endpoint = %s", p.Endpoints()[0])
+		w.Line("Endpoint = %s", p.Endpoints()[0])
 	}
 	if len(p.AllowedIPs) > 0 {
-		w.line("AllowedIPs = %s", commas(p.AllowedIPs))
+		w.Line("AllowedIPs = %s", commas(p.AllowedIPs))
 	}
-	w.given("PersistentKeepalive", p.Keepalive)
+	w.Given("PersistentKeepalive", p.Keepalive)
 }
 
 func commas(prefixes []netip.Prefix) string {
