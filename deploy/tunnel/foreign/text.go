@@ -41,6 +41,19 @@ func (r *Reader) Unknown(at Pos, section, key string, known []string) {
 	r.Wrong(at, "", "%s", why)
 }
 
+// Bounded reports whether files have at most most bytes together. If they have more, that is an
+// error.
+func (r *Reader) Bounded(files []File, most int) bool {
+	size := 0
+	for _, f := range files {
+		if size += len(f.Text); size > most {
+			r.Wrong(Pos{File: f.Name, Line: 1}, "", "with it the files have more than %d MB", most>>20)
+			return false
+		}
+	}
+	return true
+}
+
 // Err returns all errors, in the order of the files, or nil.
 func (r *Reader) Err() error { return join(r.errs) }
 

@@ -25,13 +25,11 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b foreign.File) int { return strings.Compare(a.Name, b.Name) })
-	size := 0
+	if !r.Bounded(files, most) {
+		return nil, r.Err()
+	}
 	m := &merger{Reader: r, last: map[string]*parser{}, renderer: map[string]string{}}
 	for _, f := range files {
-		if size += len(f.Text); size > most {
-			r.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "with it the files have more than %d MB", most>>20)
-			return nil, r.Err()
-		}
 		m.file(f)
 	}
 	var devices []*foreign.Device

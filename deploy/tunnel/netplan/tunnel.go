@@ -28,6 +28,12 @@ type parser struct {
 // that it may have.
 type handler func(p *parser, e field)
 
+// Tables of handlers, by key.
+var (
+	each     = foreign.Each[handler]
+	together = foreign.Together[handler]
+)
+
 // ignore handles keys that say nothing about a tunnel.
 func ignore(*parser, field) {}
 
@@ -47,22 +53,6 @@ func leftIf(why string) handler {
 
 func (p *parser) left(e field, what, why string) {
 	p.d.Left = append(p.d.Left, foreign.Left{Pos: p.pos(e.at), What: what, Why: why})
-}
-
-func each(h handler, keys ...string) map[string]handler {
-	all := map[string]handler{}
-	for _, k := range keys {
-		all[k] = h
-	}
-	return all
-}
-
-func together(tables ...map[string]handler) map[string]handler {
-	all := map[string]handler{}
-	for _, t := range tables {
-		maps.Copy(all, t)
-	}
-	return all
 }
 
 // mapping passes the keys of n to the handlers in known.

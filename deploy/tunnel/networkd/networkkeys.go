@@ -14,7 +14,7 @@ const (
 	noStacked    = "it is another interface on top of this one, which a tunnel file has nothing of"
 )
 
-var networkKeys = merged(map[string]handler{
+var networkKeys = together(map[string]handler{
 	"Description": func(p *parser, e entry) {
 		if !p.described {
 			p.d.Description = e.value
@@ -72,24 +72,6 @@ var networkKeys = merged(map[string]handler{
 		"Tunnel", "Xfrm", "L2TP", "IPoIB", "BatmanAdvanced", "ActiveSlave", "PrimarySlave", "KeepMaster",
 		"DefaultRouteOnDevice"),
 )
-
-func each(h handler, keys ...string) map[string]handler {
-	all := map[string]handler{}
-	for _, k := range keys {
-		all[k] = h
-	}
-	return all
-}
-
-func merged(tables ...map[string]handler) map[string]handler {
-	all := map[string]handler{}
-	for _, t := range tables {
-		for k, h := range t {
-			all[k] = h
-		}
-	}
-	return all
-}
 
 // sysctl handles a boolean that networkd writes to a parameter of the interface.
 func sysctl(family, name string) handler {
@@ -171,7 +153,7 @@ func (p *parser) address() *address { return &p.addresses[len(p.addresses)-1] }
 
 const noAttributes = "an address of a tunnel has no attributes"
 
-var addressKeys = merged(map[string]handler{
+var addressKeys = together(map[string]handler{
 	"Address": func(p *parser, e entry) {
 		prefix, ok := p.Prefix(e.at, "Address=", e.value)
 		switch {
@@ -211,7 +193,7 @@ func (p *parser) route() *route { return &p.routes[len(p.routes)-1] }
 
 const noOther = "a route of a tunnel has a destination, a gateway, a table and a metric"
 
-var routeKeys = merged(map[string]handler{
+var routeKeys = together(map[string]handler{
 	"Destination": func(p *parser, e entry) {
 		if e.value == "default" {
 			return

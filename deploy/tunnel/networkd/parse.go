@@ -21,12 +21,8 @@ const most = 64 << 20
 // of interfaces other than WireGuard's are ignored.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
-	size := 0
-	for _, f := range files {
-		if size += len(f.Text); size > most {
-			r.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "with it the files have more than %d MB", most>>20)
-			return nil, r.Err()
-		}
+	if !r.Bounded(files, most) {
+		return nil, r.Err()
 	}
 	var devices []*foreign.Device
 	for _, h := range hosts(r, files) {
@@ -97,6 +93,12 @@ type peer struct {
 // A handler reads one line. Each section has a table of handlers for all keys that it may
 // have.
 type handler func(p *parser, e entry)
+
+// Tables of handlers, by key.
+var (
+	each     = foreign.Each[handler]
+	together = foreign.Together[handler]
+)
 
 // ignore handles keys that say nothing about a tunnel: how networkd waits, what it does
 // when it stops, or what a WireGuard interface never has.

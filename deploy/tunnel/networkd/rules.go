@@ -26,7 +26,7 @@ func (p *parser) rule() *rule { return &p.rules[len(p.rules)-1] }
 
 func further(p *parser, _ entry) { p.rule().further = true }
 
-var ruleKeys = merged(map[string]handler{
+var ruleKeys = together(map[string]handler{
 	"FirewallMark": func(p *parser, e entry) {
 		mark, mask, masked := strings.Cut(e.value, "/")
 		r := p.rule()

@@ -19,12 +19,8 @@ const most = 64 << 20
 // Parse reads keyfiles, each of which is one interface. Those of other types are ignored.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
-	size := 0
-	for _, f := range files {
-		if size += len(f.Text); size > most {
-			r.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "with it the files have more than %d MB", most>>20)
-			return nil, r.Err()
-		}
+	if !r.Bounded(files, most) {
+		return nil, r.Err()
 	}
 	var devices []*foreign.Device
 	for _, f := range files {
@@ -75,6 +71,12 @@ type parser struct {
 // have.
 type handler func(p *parser, e entry)
 
+// Tables of handlers, by key.
+var (
+	each     = foreign.Each[handler]
+	together = foreign.Together[handler]
+)
+
 // ignore handles keys that say nothing about a tunnel.
 func ignore(*parser, entry) {}
 
@@ -90,22 +92,6 @@ func left(why string, harmless ...string) handler {
 
 func (p *parser) left(at foreign.Pos, what, why string) {
 	p.d.Left = append(p.d.Left, foreign.Left{Pos: at, What: what, Why: why})
-}
-
-func each(h handler, keys ...string) map[string]handler {
-	all := map[string]handler{}
-	for _, k := range keys {
-		all[k] = h
-	}
-	return all
-}
-
-func together(tables ...map[string]handler) map[string]handler {
-	all := map[string]handler{}
-	for _, t := range tables {
-		maps.Copy(all, t)
-	}
-	return all
 }
 
 // groups are the groups that a WireGuard profile may have, besides one for each peer. Those

@@ -1,0 +1,22 @@
+package foreign
+
+import "maps"
+
+// Each returns a table in which all keys have the same handler.
+func Each[H any](h H, keys ...string) map[string]H {
+	all := make(map[string]H, len(keys))
+	for _, k := range keys {
+		all[k] = h
+	}
+	return all
+}
+
+// Together returns a table with the handlers of several. Of a key that is in more than one it
+// has that of the last.
+func Together[H any](tables ...map[string]H) map[string]H {
+	all := map[string]H{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
