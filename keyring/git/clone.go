@@ -28,11 +28,15 @@ func whole(ctx context.Context, dir string) error {
 		return err
 	}
 	if n := strings.Count("\n"+string(out), "\n?"); n > 0 {
-		return fault.NewFile("the history is not all in", dir,
-			fmt.Sprintf("it is a partial clone, and %d of its files are not here", n), "git -C "+words.ForShell(dir)+
-				" fetch --refetch --no-filter")
+		return partial(dir, fmt.Sprintf("%d of its files are not here", n))
 	}
 	return nil
+}
+
+// partial is the error in a partial clone if something is asked for that it lacks.
+func partial(dir, lacks string) error {
+	return fault.NewFile("the history is not all in", dir, "it is a partial clone, and "+lacks,
+		"git -C "+words.ForShell(dir)+" fetch --refetch --no-filter")
 }
 
 // Narrow returns an error for a clone that fetches only some of the branches (git-clone(1),

@@ -93,6 +93,36 @@ func versionsIn(text string) (all map[string]*Version, ids *bytes.Buffer) {
 	return all, ids
 }
 
+// LastChange returns the lines that were removed and added below path when a line that matches
+// an extended regular expression last was: since the last commit, or by one.
+func LastChange(ctx context.Context, dir, path, expression string) (removed, added string, err error) {
+	how := []string{"-U0", "-G", expression, "--pickaxe-all", "--no-ext-diff", "--no-textconv", "--no-color",
+		"--no-renames", "--ignore-submodules=all"}
+	for _, what := range [][]string{{"diff", "HEAD"}, {"log", "-1", "-p", "--format="}} {
+		args := slices.Concat(what, how, []string{"--", path})
+		c, err := withoutFilters(ctx, dir, command(ctx, dir, args...))
+		if err != nil {
+			return "", "", err
+		}
+		out, err := output(ctx, c, dir, nil)
+		if err != nil {
+			return "", "", err
+		}
+		for line := range strings.Lines(string(out)) {
+			switch {
+			case strings.HasPrefix(line, "-"):
+				removed += line[1:]
+			case strings.HasPrefix(line, "+"):
+				added += line[1:]
+			}
+		}
+		if removed+added != "" {
+			break
+		}
+	}
+	return removed, added, nil
+}
+
 // IsAncestor reports whether a commit is another one or an ancestor of it.
 func IsAncestor(ctx context.Context, dir, before, after string) (bool, error) {
 	c := command(ctx, dir, "merge-base", "--is-ancestor", before, after)

@@ -36,6 +36,8 @@ func failed(ctx context.Context, c *exec.Cmd, err error, dir, said string) error
 		return somebodyElses(dir)
 	case strings.Contains(why, "cannot change to") && strings.Contains(why, "Permission denied"):
 		return noWay(dir)
+	case strings.Contains(why, "promisor remote"), strings.Contains(why, "lazy fetching disabled"):
+		return partial(dir, "files of earlier commits are not here")
 	case strings.Contains(why, "GIT_DISCOVERY_ACROSS_FILESYSTEM"):
 		hint = "export GIT_DISCOVERY_ACROSS_FILESYSTEM=1, then this again"
 	case strings.Contains(why, "not a git repository") && !inGit(dir):

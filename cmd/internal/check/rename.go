@@ -48,9 +48,11 @@ func hintRenamedTunnel(c *checker) {
 	}
 	for i := range c.found {
 		f := &c.found[i]
-		old := f.Check == "orphaned" && f.Tunnel == from
-		if old || f.lacks != "" && f.Tunnel == to {
+		switch {
+		case f.Check == "orphaned" && f.Tunnel == from:
 			f.Hint = words.IfRenamed("-t ", from, to) + f.Hint
+		case f.lacks != "" && f.Tunnel == to:
+			f.Hint = words.IfRenamed("-t ", from, to) + repo.RemoveFormer(c.repo, from, f.Host) + f.Hint
 		}
 	}
 }

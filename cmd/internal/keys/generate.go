@@ -51,7 +51,7 @@ func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hos
 
 // keys makes the keys of hosts, and the preshared keys of t, which may be nil.
 func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) error {
-	if err := g.renamed(hosts); err != nil {
+	if err := g.renamed(ctx, hosts); err != nil {
 		return err
 	}
 	if err := g.maker.Repo.Vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
@@ -78,24 +78,27 @@ func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) 
 	return g.psks(t, hosts)
 }
 
-// renamed refuses to make other keys for hosts that have some in a tunnel whose file somebody
-// seems to have renamed: with them, the old ones could no longer get the new name.
-func (g *generator) renamed(hosts []string) error {
+// renamed refuses to make other keys for hosts that have some under a former name: somebody
+// seems to have renamed the tunnel's file, or a host in it. With other keys, the old ones
+// could no longer get the new name.
+func (g *generator) renamed(ctx context.Context, hosts []string) error {
 	r := g.maker.Repo
-	var was string
-	var have, paths []string
+	const what = "another key would be made beside"
 	for _, host := range hosts {
-		if old := repo.FormerTunnel(r, g.tunnel, host); old != "" && (was == "" || was == old) {
-			was, have = old, append(have, host)
-			paths = append(paths, r.Ring.Path(host, old), r.Vault.Path(host, vault.KeyFile(old)))
+		if old := repo.FormerTunnel(r, g.tunnel, host); old != "" {
+			have := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool {
+				return repo.FormerTunnel(r, g.tunnel, host) != old
+			})
+			return fault.NewFile(what, r.Ring.Path(host, old), "there is no tunnels/"+old+".toml: "+g.tunnel+
+				" may be its new name", repo.Commands(r, g.tunnel).Gen(have...))
+		}
+		if old := repo.FormerHost(ctx, r, g.tunnel, host); old != "" {
+			return fault.NewFile(what, r.Ring.Path(old, g.tunnel), "no tunnel names "+old+" any more: "+host+
+				" may be its new name", words.IfRenamed("", old, host)+repo.RemoveFormer(r, g.tunnel, old)+
+				repo.Commands(r, g.tunnel).Run("gen", host))
 		}
 	}
-	if was == "" {
-		return nil
-	}
-	return fault.NewFile("another key would be made beside", paths[0], "there is no tunnels/"+was+".toml: "+g.tunnel+
-		" may be its new name", words.IfRenamed("-t ", was, g.tunnel)+"rm "+repo.Existing(paths...)+", then "+
-		repo.Commands(r, g.tunnel).Run("gen", have...))
+	return nil
 }
 
 // warnUnnamed warns of a host that the tunnel file does not name. If its key was just made,

@@ -1,15 +1,18 @@
 package repo
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/git"
 	"wgkeys/keyring/words"
 )
 
@@ -107,11 +110,12 @@ func only(names []string) string {
 }
 
 // ifRenamed returns what to do if hosts of a tunnel, which lack keys, have them under another
-// name, and then "else: "; "" if they have not.
+// name, and then "else: "; "" if they have not. It removes keys in a tunnel without a file,
+// beside which gen makes no others.
 func (f *former) ifRenamed(name string, hosts []string) string {
 	for _, host := range hosts {
 		if old := f.tunnel(name, host); old != "" {
-			return words.IfRenamed("-t ", old, name)
+			return words.IfRenamed("-t ", old, name) + f.remove(old, hosts...)
 		}
 	}
 	if len(hosts) == 1 {
@@ -120,4 +124,39 @@ func (f *former) ifRenamed(name string, hosts []string) string {
 		}
 	}
 	return ""
+}
+
+// remove is the beginning of a hint, which removes the keys of hosts in a tunnel.
+func (f *former) remove(tunnel string, hosts ...string) string {
+	var paths []string
+	for _, host := range hosts {
+		paths = append(paths, filepath.Join(f.dir, "keyring", host, tunnel+".pub"),
+			filepath.Join(f.dir, "vault", host, tunnel+".key.age"))
+	}
+	if there := Existing(paths...); there != "" {
+		return "rm " + there + ", then "
+	}
+	return ""
+}
+
+// FormerHost returns the only host that no tunnel file names and that has a key in the named
+// tunnel, in which host alone lacks one, if the change that took the former out of the tunnel
+// files brought host in; otherwise "". Without git, this is not known.
+func FormerHost(ctx context.Context, r *Repo, name, host string) string {
+	old := r.former.host(name, host)
+	top, err := git.Top(r.Dir)
+	if old == "" || err != nil {
+		return ""
+	}
+	removed, added, err := git.LastChange(ctx, top, filepath.Join(r.Dir, tunnel.Dir), table(old))
+	if err != nil || !regexp.MustCompile(table(old)).MatchString(removed) ||
+		!regexp.MustCompile(table(host)).MatchString(added) {
+		return ""
+	}
+	return old
+}
+
+// table is a regular expression for the beginning of a host's table, for git and for Go.
+func table(host string) string {
+	return `hosts[[:space:]]*\.[[:space:]]*["']?` + host + `["']?[[:space:]]*(\]|\.)`
 }

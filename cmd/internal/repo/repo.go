@@ -225,6 +225,10 @@ func Commands(r *Repo, tunnel string) words.Commands {
 // lacks in the named one, as if the file was renamed by hand; otherwise "".
 func FormerTunnel(r *Repo, name, host string) string { return r.former.tunnel(name, host) }
 
+// RemoveFormer is the beginning of a hint, which removes the key of a host in a tunnel: beside
+// one under a former name, gen makes no other.
+func RemoveFormer(r *Repo, tunnel, host string) string { return r.former.remove(tunnel, host) }
+
 func noTunnel(r *Repo) error {
 	return fault.NewFile("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",
 		"write tunnels/wg0.toml; wgkeys help start begins with one of ten lines")
