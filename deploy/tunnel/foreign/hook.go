@@ -394,6 +394,20 @@ func (h *hook) resolvectl(args []string) (string, bool) {
 		return "", true
 	case "revert":
 		return "", h.down
+	case "flush-caches":
+		return "", true
+	case "default-route":
+		return h.defaultResolver(args[2:])
 	}
 	return "dns = names the resolvers", false
+}
+
+// defaultResolver reads the argument of `resolvectl default-route IFACE`. Resolvers of a tunnel
+// file are asked for every name if "~." is among their domains.
+func (h *hook) defaultResolver(args []string) (string, bool) {
+	if h.down || len(args) != 1 {
+		return "dns = names the resolvers", h.down
+	}
+	yes := slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(args[0]))
+	return `"~." among the domains of dns says it`, yes == slices.Contains(h.d.DNS, "~.")
 }

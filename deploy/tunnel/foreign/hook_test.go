@@ -43,6 +43,12 @@ func TestHook(t *testing.T) {
 		{"PostUp", "iptables -t nat -A POSTROUTING -o eth0 -j SNAT --to 192.0.2.1",
 			"left iptables -t nat -A POSTROUTING -o eth0 -j SNAT --to 192.0.2.1"},
 		{"PostDown", "iptables -t nat -D POSTROUTING -o eth0 -j MASQUERADE", ""},
+		{"PostUp", "iptables -t nat -C POSTROUTING -o eth0 -j MASQUERADE 2>/dev/null || iptables -t nat -A POSTROUTING -o eth0 " +
+			"-j MASQUERADE", "masquerade eth0"},
+		{"PostUp", "iptables -C FORWARD -i %i -j LOG || iptables -A FORWARD -i %i -j LOG",
+			"left iptables -A FORWARD -i %i -j LOG"},
+		{"PostUp", "iptables -t nat -A POSTROUTING -j MASQUERADE",
+			"masquerade all, left iptables -t nat -A POSTROUTING -j MASQUERADE"},
 		{"PostDown", "iptables -F", "left iptables -F"},
 		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -j DROP", "isolate"},
 		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -s 10.0.0.7 -j DROP",
@@ -70,7 +76,13 @@ func TestHook(t *testing.T) {
 		{"PostUp", "ip route add default via 10.0.0.9 dev wg0",
 			"route 0.0.0.0/0 10.0.0.9 0 0, left ip route add default via 10.0.0.9 dev wg0"},
 		{"PostUp", "ip route add default dev wg0 metric 500", "route 0.0.0.0/0 invalid IP 0 500"},
+		{"PostUp", "ip route add table 200 default via 192.0.2.254", "left ip route add table 200 default via 192.0.2.254"},
+		{"PostUp", "ip route add dev %i metric 7 to 192.0.2.0/24", "route 192.0.2.0/24 invalid IP 0 7"},
+		{"PostUp", "ip route add dev %i onlink default via 10.0.0.9 table 7", "route 0.0.0.0/0 10.0.0.9 7 0"},
 		{"PostUp", "ip link set mtu 1380 dev wg0", "mtu 1380"},
+		{"pre-up", "ip link show wg0 || ip link add wg0 type wireguard", ""},
+		{"pre-up", "ip link property add dev wg0 altname tunnel",
+			"left ip link property add dev wg0 altname tunnel"},
 		{"pre-up", "ip link set $IFACE netns vpn", "left ip link set $IFACE netns vpn"},
 		{"post-up", "ip link set dev wg0 master vrf-blue", "left ip link set dev wg0 master vrf-blue"},
 		{"post-up", "ip link set wg0 up mtu 1380 txqueuelen 500 multicast on", "mtu 1380"},
@@ -80,7 +92,22 @@ func TestHook(t *testing.T) {
 		{"pre-up", "wg setconf wg0 /etc/wireguard/$IFACE.conf", "conf /etc/wireguard/wg0.conf"},
 		{"PostUp", "ip -6 neigh add proxy 2001:db8::2 dev eth0", "proxy 2001:db8::2"},
 		{"PostUp", "resolvectl dns %i 10.0.0.1; resolvectl domain %i ~.", "dns 10.0.0.1 ~."},
+		{"PostUp", `resolvectl dns %i 10.0.0.1; resolvectl domain %i "~."; resolvectl default-route %i true`, "dns 10.0.0.1 ~."},
+		{"PostUp", "resolvectl dns %i 10.0.0.1; resolvectl domain %i ~example.net; resolvectl default-route %i false",
+			"dns 10.0.0.1 ~example.net"},
+		{"PostUp", "resolvectl dns %i 10.0.0.1 && resolvectl default-route %i yes",
+			"dns 10.0.0.1, left resolvectl default-route %i yes"},
+		{"PostUp", "resolvectl domain %i ~", "left resolvectl domain %i ~"},
+		{"PostUp", "resolvectl domain %i ~user/example.net", "left resolvectl domain %i ~user/example.net"},
 		{"PostUp", "ping -c1 10.0.0.1", "left ping -c1 10.0.0.1"},
+		// what runs on a condition, or several times, is one command
+		{"PostUp", "if test -e /run/x; then date; sysctl -w net.ipv4.ip_forward=1; fi",
+			"left if test -e /run/x; then date; sysctl -w net.ipv4.ip_forward=1; fi"},
+		{"PostUp", "true; for i in 1 2; do ping -c1 10.0.0.2 && break; done",
+			"left true; for i in 1 2; do ping -c1 10.0.0.2 && break; done"},
+		{"PostUp", "test -e /run/x && (date; sysctl -w net.ipv4.ip_forward=1)",
+			"left test -e /run/x && (date; sysctl -w net.ipv4.ip_forward=1)"},
+		{"PostUp", `iptables -A FORWARD -i %i -m comment --comment "for wg" -j ACCEPT`, "forward"},
 		{"PostUp", "A=$(hostname); echo $A | mail root", "left A=$(hostname); echo $A | mail root"},
 		{"PostUp", "ip route add $NET dev wg0", "left ip route add $NET dev wg0"},
 		{"post-up", "ip route add 192.0.2.0/24 dev $IFACE # the cellar", "route 192.0.2.0/24 invalid IP 0 0"},
@@ -98,6 +125,11 @@ func TestHook(t *testing.T) {
 			d.Hook(foreign.Pos{File: "wg0.conf", Line: 3}, test.key, test.command)
 			if got := said(d); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
+			}
+			for _, l := range d.Left {
+				if l.Why == "" {
+					t.Errorf("%s is left out without a reason", l.What)
+				}
 			}
 		})
 	}
@@ -201,6 +233,8 @@ func TestSettleMasquerade(t *testing.T) {
 		{"-s 10.0.0.1 -o eth0", "left 10.0.0.2/32"}, // only the host's own address
 		{"-s 192.168.1.0/24 -o %i", "tunnel"},
 		{"-s 192.168.1.7 -o %i", "left 192.168.1.7"},
+		{"-s 10.0.0.0/24 ! -o %i; -s 192.168.1.0/24 -o %i", "all, left uplinks"},
+		{"-s 10.0.0.2 ! -o %i; -s 192.168.1.0/24 -o %i", "tunnel, left 10.0.0.3/32"},
 	} {
 		d := &foreign.Device{Name: "wg0", Addresses: []foreign.Address{{Local: netip.MustParsePrefix("10.0.0.1/24")}}}
 		for _, a := range []string{"10.0.0.2/32", "10.0.0.3/32", "fd00::3/128", "0.0.0.0/0"} {
@@ -219,6 +253,10 @@ func TestSettleMasquerade(t *testing.T) {
 			got = append(got, "tunnel")
 		}
 		for _, l := range d.Left {
+			if l.What == "masquerade" { // not of one rule
+				got = append(got, "left uplinks")
+				continue
+			}
 			if l.Pos.Line != 3 || !strings.HasPrefix(l.What, "PostUp = iptables") || !l.Hook {
 				t.Errorf("%s: %+v", test.rules, l)
 			}

@@ -49,7 +49,12 @@ func is(word, full string) bool { return len(word) > 0 && strings.HasPrefix(full
 // link reads `ip link add` and `ip link set`, and what undoes them. Of the arguments that are
 // not read each one changes the interface, such as its namespace and its master.
 func (h *hook) link(verb string, args []string) (string, bool) {
-	if !slices.Contains(args, self) {
+	switch {
+	case is(verb, "show") || is(verb, "list") || verb == "lst" || verb == "ls":
+		return "", true // it only asks
+	case !slices.Contains([]string{"add", "a", "set", "s", "del", "delete", "d"}, verb):
+		return runsNone, false
+	case !slices.Contains(args, self):
 		return "it is about another interface", false
 	}
 	for i := 0; i < len(args); i++ {
@@ -83,7 +88,7 @@ func (h *hook) link(verb string, args []string) (string, bool) {
 		}
 		i++
 	}
-	return "", slices.Contains([]string{"add", "a", "set", "s", "del", "delete", "d"}, verb)
+	return "", true
 }
 
 func (h *hook) address(verb string, args []string) (string, bool) {
@@ -162,22 +167,39 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	if verb != "add" && verb != "a" && verb != "replace" && verb != "append" || len(args) == 0 {
 		return runsNone, false
 	}
-	r, why := h.routeTo(args[0])
+	to, args := destination(args)
+	r, why := h.routeTo(to)
 	if why != "" {
 		return why, false
 	}
-	dev, why := r.options(args[1:])
+	dev, why := r.options(args)
 	switch {
 	case why != "":
 		return why, false
 	case dev != self:
 		return "it is a route of another interface", false
-	case args[0] == "default" && r.Gateway.Is6():
+	case to == "default" && r.Gateway.Is6():
 		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	h.d.Routes = append(h.d.Routes, r)
 	h.besideOthers(r)
 	return "", true
+}
+
+// destination returns the destination of a route and the other arguments, which may stand
+// before it.
+func destination(args []string) (to string, others []string) {
+	for i := 0; i < len(args); i += 2 {
+		switch {
+		case args[i] == "onlink":
+			i--
+		case args[i] == "to" && i+1 < len(args):
+			return args[i+1], slices.Concat(args[:i], args[i+2:])
+		case args[i] == "default" || prefix(args[i]).IsValid():
+			return args[i], slices.Concat(args[:i], args[i+1:])
+		}
+	}
+	return "", args
 }
 
 // besideOthers reports a default route of IPv4. One of IPv6 stays as it is, because beside

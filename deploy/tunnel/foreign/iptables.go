@@ -17,7 +17,8 @@ type rule struct {
 	notDest              bool
 	port                 bool // --dport is given
 	other                bool // it has an option that is not examined
-	adds                 bool // -A or -I; otherwise -D
+	adds                 bool // -A or -I; otherwise -D or -C
+	checks               bool // -C
 }
 
 // iptables reads a command of iptables(8): masquerading, the isolation of peers, and the
@@ -27,10 +28,11 @@ func (h *hook) iptables(args []string) (string, bool) {
 	if !ok {
 		return "the firewall stays yours", false
 	}
-	if h.down || !r.adds {
-		return "the firewall stays yours", !r.adds && r.understood()
-	}
 	switch {
+	case r.checks && !h.down: // before || with the rule itself, which is read on its own
+		return "", true
+	case h.down || !r.adds:
+		return "the firewall stays yours", !r.adds && r.understood()
 	case r.chain == "POSTROUTING":
 		return h.masquerade(r)
 	case r.chain == "FORWARD" && r.target == "ACCEPT" && r.forwards():
@@ -112,6 +114,8 @@ func (d *Device) SettleForward() {
 func (h *hook) masquerade(r rule) (string, bool) {
 	m := &h.d.Masquerade
 	switch {
+	case !r.masquerades() && r.target == "MASQUERADE":
+		return "masquerade has no conditions but the uplink, and no options", false
 	case !r.masquerades():
 		return "only masquerade can be said: addresses that are written out stay in your firewall", false
 	case r.out == self && !r.notOut && r.dest == "":
@@ -124,6 +128,7 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	case r.out == "" || r.out == self:
 		m.All = true
 		h.rule("", r.source)
+		h.intoToo(r)
 	case r.notOut:
 		return "masquerade names the uplinks, not those that are none", false
 	case strings.HasSuffix(r.out, "+"):
@@ -136,6 +141,19 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	}
 	return "", true
 }
+
+// intoToo reports that a rule without an interface is for packets into the tunnel as well,
+// which masquerade = true is not.
+func (h *hook) intoToo(r rule) {
+	if r.out == "" && r.source == "" {
+		h.left.Why = bothWays
+		h.d.Left = append(h.d.Left, h.left)
+	}
+}
+
+// bothWays says what is lost of masquerading by all uplinks and into the tunnel at once.
+const bothWays = `it is for what goes into the tunnel, too: masquerade = true is not, and masquerade = ["eth0", "tunnel"] ` +
+	"is with the names of the uplinks"
 
 // ofNetworks reports whether the source has no single address.
 func (r rule) ofNetworks() bool {
@@ -187,6 +205,10 @@ func (d *Device) SettleMasquerade() {
 		m.Uplinks = slices.DeleteFunc(m.Uplinks, func(u string) bool { return u == uplink })
 	}
 	m.Rules = nil
+	if m.All && m.Tunnel {
+		m.Tunnel = false
+		d.Left = append(d.Left, Left{Pos: d.Pos, What: "masquerade", Why: bothWays})
+	}
 }
 
 // beyond returns a prefix that packets from the tunnel may have as their source and that no
@@ -267,6 +289,7 @@ var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 	"-A --append": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
 	"-I --insert": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
 	"-D --delete": func(r *rule, value string, _ bool) { r.chain, r.adds = value, false },
+	"-C --check":  func(r *rule, value string, _ bool) { r.chain, r.checks = value, true },
 	"-i --in-interface": func(r *rule, value string, not bool) {
 		r.in, r.other = value, r.other || not
 	},

@@ -3,6 +3,8 @@ package foreign
 import (
 	"iter"
 	"strings"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // commands splits a line for sh(1) into simple commands that run one after another. A line
@@ -53,9 +55,13 @@ func uncommented(line string) string {
 	return line
 }
 
-// composed reports whether a line has a pipe, a command substitution or a group.
+// reserved matches what begins a compound command (sh(1)), whose commands run on a condition, or
+// several times.
+var reserved = lazyregexp.New(`(?:^|[;&|])\s*(?:\(|(?:if|for|while|until|case)\s)`)
+
+// composed reports whether a line has a pipe, a command substitution, a group or a condition.
 func composed(line string) bool {
-	return strings.ContainsAny(strings.ReplaceAll(line, "${IFACE}", ""), "`{}") || strings.Contains(line, "$(") ||
+	return reserved().MatchString(line) || strings.ContainsAny(strings.ReplaceAll(line, "${IFACE}", ""), "`{}") || strings.Contains(line, "$(") ||
 		strings.Contains(strings.ReplaceAll(line, "||", ""), "|")
 }
 
@@ -146,8 +152,8 @@ func (s *splitter) step() bool {
 		}
 		s.put(s.text[s.at])
 		s.at++
-	case '~': // "~." is a domain for resolvectl(1), and sh(1) does not expand it
-		if s.at == len(s.text) || s.text[s.at] != '.' {
+	case '~':
+		if !s.in && !routingDomain().MatchString(s.text[s.at:]) {
 			return false
 		}
 		s.put(c)
@@ -158,6 +164,10 @@ func (s *splitter) step() bool {
 	}
 	return true
 }
+
+// routingDomain matches what follows "~" in a domain for resolvectl(1), such as "~." and
+// "~example.net". sh(1) leaves it as it is, since no user is called so.
+var routingDomain = lazyregexp.New(`^(?:\.|[\w-]+\.[\w.-]+)(?:\s|$)`)
 
 // quoted reads a character between quotes.
 func (s *splitter) quoted(c byte) bool {
