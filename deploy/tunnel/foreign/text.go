@@ -272,6 +272,8 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 		switch {
 		case err == nil || strings.HasPrefix(strings.ToLower(s), "::ffff:"):
 			why = Shown(s) + " is an address of IPv4 within IPv6, which no packet in a tunnel has"
+		case s == "":
+			why = "there is nothing before or after a comma"
 		case s == "(none)":
 			why = "(none) is what wg show prints where there is nothing: leave the line out"
 		case takenOut(s):
@@ -294,7 +296,10 @@ func (r *Reader) Endpoint(at Pos, name, s string) string {
 	invented := err != nil && takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
 	if i < 0 || invented {
 		why := Shown(s) + " has no port after a colon"
-		if invented {
+		switch {
+		case s == "":
+			why = "it is empty"
+		case invented:
 			why = "a placeholder stands where the endpoint was"
 		}
 		r.Wrong(at, "", "%s: %s", name, why)

@@ -121,10 +121,10 @@ func (p *parser) networkManager() {
 	for i := range d.Peers {
 		q := &d.Peers[i]
 		not := slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return !p.carries(a) })
-		q.Routed = len(q.AllowedIPs) > 0 && !not
+		q.Routed = len(q.AllowedIPs) > 0 && !not && !p.noRoutes
 		routed = routed || q.Routed
 		for _, a := range q.AllowedIPs {
-			if !q.Routed && p.carries(a) {
+			if !q.Routed && p.carries(a) && !p.noRoutes {
 				apart = append(apart, foreign.Route{Pos: q.Pos, Prefix: a, Metric: metric})
 			}
 		}

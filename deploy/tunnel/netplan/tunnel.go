@@ -22,6 +22,7 @@ type parser struct {
 	renderer string // its own; "": the default
 	keyed    bool   // it has a key
 	keyFile  foreign.Pos
+	noRoutes bool // NetworkManager adds none for allowed IPs
 }
 
 // A handler reads one key of a mapping. Each mapping has a table of handlers for all keys
@@ -119,7 +120,7 @@ var tunnelKeys = together(map[string]handler{
 	"mtu":  func(p *parser, e field) { p.d.MTU = p.number(e, math.MaxUint16) },
 	"peers": func(p *parser, e field) {
 		for _, n := range p.items(e.value, e.key) {
-			p.d.Peers = append(p.d.Peers, foreign.Peer{Pos: p.pos(n), Comment: comments(n)})
+			p.d.Peers = append(p.d.Peers, foreign.Peer{Pos: p.pos(n), Comment: comments(n), Beside: beside(n)})
 			p.mapping(n, e.key, peerKeys)
 			p.peerDone()
 		}
@@ -159,13 +160,7 @@ var tunnelKeys = together(map[string]handler{
 			}
 		}
 	},
-	"networkmanager": func(p *parser, e field) {
-		for _, f := range p.fields(e.value, e.key) {
-			if f.key == "passthrough" {
-				p.left(f, e.key+" passthrough", "what NetworkManager is told besides is not read")
-			}
-		}
-	},
+	"networkmanager": networkManager,
 	"macaddress":     left("a WireGuard interface has none"),
 	"ipv6-mtu":       left("the tunnel's mtu is for both families"),
 	"openvswitch":    left("a tunnel's interface is in no switch"),

@@ -113,3 +113,12 @@ func comments(n *yaml.Node, without ...string) (all []string) {
 	}
 	return all
 }
+
+// beside returns the comments at all keys of a mapping but the first: they are about the key, and
+// do not name the mapping.
+func beside(n *yaml.Node) (all []string) {
+	for i := 2; i < len(n.Content); i++ {
+		all = append(all, comments(n.Content[i])...)
+	}
+	return all
+}

@@ -124,6 +124,24 @@ func (p *parser) conf(files []foreign.File) {
 	}
 }
 
+// tableNames returns the numbers of the routing tables that networkd.conf names, as
+// RouteTable=NAME:NUMBER.
+func tableNames(confs []foreign.File) map[string]string {
+	names := map[string]string{}
+	for _, f := range confs {
+		for _, s := range lex(&foreign.Reader{}, f) { // errors in it are those of conf
+			for _, e := range s.entries {
+				for _, word := range strings.Fields(e.value) {
+					if name, number, ok := strings.Cut(word, ":"); ok && s.name == "Network" && e.key == "RouteTable" {
+						names[name] = number
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
 // otherSections are the other sections that a .network may have (systemd.network(5)).
 var otherSections = []string{"SR-IOV", "IPv6AddressLabel", "NextHop", "Neighbor", "DHCPv4", "DHCPv6",
 	"DHCPPrefixDelegation", "DHCPv6PrefixDelegation", "IPv6AcceptRA", "DHCPServer", "DHCPServerStaticLease", "DHCPRelay",

@@ -222,7 +222,8 @@ var routeKeys = together(map[string]handler{
 			p.left(e.at, "Scope=", noOther)
 		}
 	},
-	"Protocol": ignore, "GatewayOnLink": ignore, "GatewayOnlink": ignore, "IPv6Preference": ignore,
+	"Protocol": ignore, "GatewayOnLink": ignore, "GatewayOnlink": ignore,
+	"IPv6Preference": leftIf(noOther, "medium"),
 }, each(left(noOther), "PreferredSource", "Source", "NextHop", "MultiPathRoute", "MTUBytes", "HopLimit", "QuickAck",
 	"InitialCongestionWindow", "InitialAdvertisedReceiveWindow", "TCPAdvertisedMaximumSegmentSize",
 	"TCPCongestionControlAlgorithm", "TCPRetransmissionTimeoutSec", "FastOpenNoCookie", "TTLPropagate"))

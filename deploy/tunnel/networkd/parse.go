@@ -26,9 +26,9 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	}
 	var devices []*foreign.Device
 	for _, h := range hosts(r, files) {
-		networks := readNetworks(r, h.others)
+		networks, tables := readNetworks(r, h.others), tableNames(h.confs)
 		for _, u := range h.netdevs {
-			p := &parser{Reader: r, d: &foreign.Device{Pos: foreign.Pos{File: u.main.Name, Line: 1}}}
+			p := &parser{Reader: r, tables: tables, d: &foreign.Device{Pos: foreign.Pos{File: u.main.Name, Line: 1}}}
 			if p.netdev(u) {
 				p.network(networks)
 				p.conf(h.confs)
@@ -51,7 +51,8 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 type parser struct {
 	*foreign.Reader
 	d       *foreign.Device
-	unit    string // name of the .netdev file
+	unit    string            // name of the .netdev file
+	tables  map[string]string // numbers of tables by name, of networkd.conf
 	peers   []peer
 	table   number // of [WireGuard]
 	prio    number // its RouteMetric
@@ -183,7 +184,7 @@ func (p *parser) netdevSection(s section) {
 		p.d.Comment = append(p.d.Comment, s.comments...)
 		p.section(s, wireguardKeys)
 	case s.name == "WireGuardPeer":
-		p.peers = append(p.peers, peer{Peer: foreign.Peer{Pos: s.at, Comment: s.comments}})
+		p.peers = append(p.peers, peer{Peer: foreign.Peer{Pos: s.at, Comment: s.comments, Beside: s.beside}})
 		p.section(s, peerKeys)
 		p.peerDone(s)
 	case s.name == "Match":

@@ -14,6 +14,7 @@ type section struct {
 	at       foreign.Pos
 	name     string
 	comments []string
+	beside   []string // those of them that are about a key and so do not name a peer
 	entries  []entry
 }
 
@@ -29,7 +30,9 @@ type entry struct {
 type lexer struct {
 	*foreign.Reader
 	sections  []section
-	pending   []string    // comments that may belong to the next section
+	notes     foreign.Comments
+	asides    []string    // comments that are about no section
+	before    string      // the line before
 	continued string      // the beginning of a line that is continued
 	at        foreign.Pos // where that line begins
 }
@@ -39,27 +42,27 @@ func lex(r *foreign.Reader, f foreign.File) []section {
 	number := 0
 	for line := range bytes.Lines(bytes.TrimPrefix(f.Text, []byte("\ufeff"))) {
 		number++
-		l.line(foreign.Pos{File: f.Name, Line: number}, strings.TrimSpace(string(line)))
+		text := strings.TrimSpace(string(line))
+		l.line(foreign.Pos{File: f.Name, Line: number}, text)
+		l.before = text
 	}
 	if l.continued != "" {
 		l.whole(l.at, l.continued)
 	}
-	if n := len(l.sections); n > 0 {
-		l.sections[n-1].comments = append(l.sections[n-1].comments, l.pending...)
-	}
+	l.beside(append(l.notes.Take(), l.asides...))
 	return l.sections
 }
 
 func (l *lexer) line(at foreign.Pos, line string) {
 	if line == "" && l.continued == "" {
+		l.beside(l.notes.Blank())
 		return
 	}
 	if line != "" && (line[0] == '#' || line[0] == ';') {
-		if text, ok := foreign.Comment(line); ok {
-			l.pending = append(l.pending, text)
-		}
+		l.asides = append(l.asides, l.notes.Add(line, len(l.sections) > 0 && l.before != "", "WireGuardPeer", "WireGuard")...)
 		return
 	}
+	l.notes.Close()
 	if l.continued == "" {
 		l.at = at
 	}
@@ -91,7 +94,11 @@ func (l *lexer) whole(at foreign.Pos, line string) {
 			l.Wrong(at, "", "%s stands before the first [section]", foreign.Shown(e.key))
 		default:
 			s := &l.sections[n-1]
-			s.comments, l.pending = append(s.comments, l.pending...), nil
+			if comments := l.notes.Take(); len(s.entries) > 0 {
+				l.beside(comments)
+			} else {
+				s.comments = append(s.comments, comments...)
+			}
 			s.entries = append(s.entries, e)
 		}
 	}
@@ -103,8 +110,15 @@ func (l *lexer) header(at foreign.Pos, line string) {
 		l.Wrong(at, "", "%s is no [section]", foreign.Shown(line))
 		return
 	}
-	l.sections = append(l.sections, section{at: at, name: name, comments: l.pending})
-	l.pending = nil
+	l.sections = append(l.sections, section{at: at, name: name, comments: l.notes.Take()})
+}
+
+// beside adds comments to the last section that do not name it.
+func (l *lexer) beside(comments []string) {
+	if n := len(l.sections); n > 0 {
+		s := &l.sections[n-1]
+		s.comments, s.beside = append(s.comments, comments...), append(s.beside, comments...)
+	}
 }
 
 // truth reads a boolean as systemd's parse_boolean does (src/basic/parse-util.c).

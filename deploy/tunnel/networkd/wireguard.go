@@ -90,8 +90,12 @@ func (p *parser) credential(e entry) bool {
 	if !strings.HasPrefix(e.value, "@") {
 		return false
 	}
-	if e.key == "PublicKey" || e.key == "Endpoint" {
+	switch e.key {
+	case "PublicKey":
 		p.Wrong(e.at, "write the value itself", "%s= is in a credential of systemd-networkd", e.key)
+		return true
+	case "Endpoint":
+		p.left(e.at, e.key+"=", "it is a credential of systemd-networkd, not in this file: write the value itself")
 		return true
 	}
 	p.left(e.at, e.key+"=", "it is a credential of systemd-networkd, not in this file: seal it into the vault by hand")
@@ -170,8 +174,12 @@ func (p *parser) tableNumber(e entry) int {
 	case "local":
 		return 255
 	}
+	if number := p.tables[e.value]; number != "" {
+		e.value = number
+	}
 	if strings.Trim(e.value, "0123456789xabcdefABCDEF") != "" {
-		p.Wrong(e.at, "write its number, which is in networkd.conf", "%s=: the table has a name of its own", e.key)
+		p.Wrong(e.at, "give networkd.conf too, or write the number, which is there as RouteTable=",
+			"%s=: the table has a name of its own", e.key)
 		return 0
 	}
 	return p.Number(e.at, e.key+"=", e.value, 1, foreign.Max32)

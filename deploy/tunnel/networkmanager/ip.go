@@ -43,7 +43,7 @@ var ipKeys = together(map[string]handler{
 		key, _ := strings.CutSuffix(e.key, "_options")
 		p.at.options[key] = e
 	},
-	"never-default": func(p *parser, e entry) { p.at.neverDefault = p.truth(e) },
+	"never-default": func(p *parser, e entry) { p.truth(e, func(yes bool) { p.at.neverDefault = yes }) },
 	"route-metric":  func(p *parser, e entry) { p.at.metric = p.Number(e.at, e.key, e.value, -1, foreign.Max32) },
 	"route-table":   func(p *parser, e entry) { p.at.table = p.Number(e.at, e.key, e.value, 0, foreign.Max32) },
 	"forwarding": func(p *parser, e entry) {

@@ -13,6 +13,7 @@ type group struct {
 	at       foreign.Pos
 	name     string
 	comments []string
+	beside   []string // those of them that are about a key and so do not name a peer
 	entries  []entry
 }
 
@@ -60,7 +61,10 @@ func lex(r *foreign.Reader, f foreign.File) []*group {
 			case in == nil:
 				r.Wrong(at, "", "%s stands before the first [group]", foreign.Shown(key))
 			default:
-				in.comments, pending = append(in.comments, pending...), nil
+				if in.comments = append(in.comments, pending...); len(in.entries) > 0 {
+					in.beside = append(in.beside, pending...)
+				}
+				pending = nil
 				in.entries = append(in.entries, entry{at, strings.TrimSpace(key), strings.TrimSpace(value)})
 			}
 		}

@@ -104,7 +104,7 @@ const peerGroup = "wireguard-peer."
 func (p *parser) group(g *group) {
 	switch key, isPeer := strings.CutPrefix(g.name, peerGroup); {
 	case isPeer:
-		peer := foreign.Peer{Pos: g.at, Comment: g.comments}
+		peer := foreign.Peer{Pos: g.at, Comment: g.comments, Beside: g.beside}
 		peer.PublicKey = p.PublicKey(g.at, "[wireguard-peer.KEY]", key)
 		p.d.Peers = append(p.d.Peers, peer)
 		p.pskFlags = entry{}
@@ -161,22 +161,23 @@ func stem(key string, known map[string]handler) string {
 	return base
 }
 
-// truth reads a boolean as GLib does.
-func (p *parser) truth(e entry) bool {
+// truth reads a boolean as GLib does. NetworkManager passes by a line with another value, such as
+// the "no" of nmcli(1).
+func (p *parser) truth(e entry, set func(bool)) {
 	switch e.value {
 	case "true", "1":
-		return true
+		set(true)
 	case "false", "0":
-		return false
+		set(false)
+	default:
+		p.left(e.at, e.key, foreign.Shown(e.value)+" is neither true nor false: NetworkManager passes the line by")
 	}
-	p.Wrong(e.at, "", "%s: %s is neither true nor false: NetworkManager passes it by", e.key, foreign.Shown(e.value))
-	return false
 }
 
 var connectionKeys = together(map[string]handler{
 	"interface-name": func(p *parser, e entry) { p.d.Name = e.value },
 	"id":             func(p *parser, e entry) { p.d.Description = plain(e.value) },
-	"autoconnect":    func(p *parser, e entry) { p.d.Manual = !p.truth(e) },
+	"autoconnect":    func(p *parser, e entry) { p.truth(e, func(yes bool) { p.d.Manual = !yes }) },
 	"permissions":    left("a tunnel is the host's, not a user's"),
 	"zone":           left("a tunnel is in no zone of firewalld"),
 }, each(ignore, "uuid", "type", "timestamp", "read-only", "autoconnect-priority", "autoconnect-retries",
@@ -198,7 +199,7 @@ var wireguardKeys = map[string]handler{
 		p.d.FwMark = uint32(p.Number(e.at, e.key, e.value, 0, foreign.Max32))
 	},
 	"mtu":         func(p *parser, e entry) { p.d.MTU = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
-	"peer-routes": func(p *parser, e entry) { p.peerRoutes = p.truth(e) },
+	"peer-routes": func(p *parser, e entry) { p.truth(e, func(yes bool) { p.peerRoutes = yes }) },
 	"ip4-auto-default-route": func(p *parser, e entry) {
 		p.auto[0] = p.Number(e.at, e.key, e.value, -1, 1)
 	},

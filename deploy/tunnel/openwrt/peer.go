@@ -16,7 +16,7 @@ var peerKeys = []string{"public_key", "preshared_key", "private_key", "allowed_i
 
 // peer reads a section wireguard_NAME (proto_wireguard_setup_peer in wireguard.sh).
 func (b *builder) peer(s *section) {
-	peer := foreign.Peer{Pos: s.at, Name: s.name, Comment: s.comments, Routed: s.on("route_allowed_ips")}
+	peer := foreign.Peer{Pos: s.at, Name: s.name, Comment: s.comments, Beside: s.beside, Routed: s.on("route_allowed_ips")}
 	for _, o := range s.order {
 		b.peerOption(&peer, s, o)
 	}

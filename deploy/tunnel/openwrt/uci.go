@@ -14,6 +14,7 @@ type section struct {
 	options  map[string]*option
 	order    []*option
 	comments []string
+	beside   []string // those of them that are about an option and so do not name a peer
 }
 
 // An option has one value, or several if it is a list.
@@ -204,7 +205,9 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 					r.Wrong(st.at, "", "%s stands before every config", foreign.Shown(w[1]))
 					return
 				}
-				current.comments = append(current.comments, comments...)
+				if current.comments = append(current.comments, comments...); len(current.order) > 0 {
+					current.beside = append(current.beside, comments...)
+				}
 				current.add(st.at, w[1], w[2], is(w[0], "list"))
 			case is(w[0], "option"), is(w[0], "list"), is(w[0], "config"), is(w[0], "package"):
 				r.Wrong(st.at, "option KEY 'VALUE'", "%s has %d words after it, which UCI does not take", w[0], len(w)-1)

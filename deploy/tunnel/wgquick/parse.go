@@ -52,9 +52,10 @@ type parser struct {
 	d       *foreign.Device
 	peer    *foreign.Peer // the current peer; nil: the lines are the interface's
 	section string        // "Interface", "Peer" or an unknown name; "": none yet
-	pending []string      // comments that may belong to the next section
-	inline  int           // how many of them are on the current line
-	first   bool          // no key of the current peer was read yet
+	notes   foreign.Comments
+	inline  int    // how many of the pending ones are on the current line
+	first   bool   // no key of the current peer was read yet
+	before  string // the line before
 	hooks   []hook
 	off     bool // Table = off
 	saved   bool // FwMark is 0xca6c, as wg(8) prints the first mark that wg-quick chooses
@@ -72,8 +73,11 @@ func (p *parser) file(f foreign.File) {
 	p.d.Peers = make([]foreign.Peer, 0, bytes.Count(f.Text, []byte("\n[Peer]")))
 	for line := range bytes.Lines(f.Text) {
 		number++
-		p.line(foreign.Pos{File: f.Name, Line: number}, strings.TrimSpace(string(line)))
+		text := strings.TrimSpace(string(line))
+		p.line(foreign.Pos{File: f.Name, Line: number}, text)
+		p.before = text
 	}
+	p.blank()
 	p.comments(&p.d.Comment)
 	if p.section == "" {
 		p.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "no [Interface] is in it: it is no file of %s", tool)
@@ -85,17 +89,18 @@ func (p *parser) file(f foreign.File) {
 func (p *parser) line(at foreign.Pos, line string) {
 	switch {
 	case line == "":
+		p.blank()
 		return
 	case line[0] == '#':
-		if text, ok := foreign.Comment(line); ok {
-			p.pending = append(p.pending, text)
-		}
+		aside := p.notes.Add(line, p.section != "" && p.before != "", "Interface", "Peer")
+		p.d.Comment = append(p.d.Comment, aside...)
 		return
 	}
+	p.notes.Close()
 	text, comment, _ := strings.Cut(line, "#")
 	p.inline = 0
 	if text, ok := foreign.Comment(comment); ok {
-		p.pending, p.inline = append(p.pending, text), 1
+		p.notes.Pending, p.inline = append(p.notes.Pending, text), 1
 	}
 	if text = strings.TrimSpace(text); strings.HasPrefix(text, "[") {
 		p.header(at, text)
@@ -106,6 +111,9 @@ func (p *parser) line(at foreign.Pos, line string) {
 	switch {
 	case !ok && text[0] == ';':
 		p.Wrong(at, "begin it with #", "a comment of wg(8) does not begin with ;")
+	case !ok && strings.HasSuffix(p.before, `\`):
+		p.Wrong(at, "write the command into one line", `%s goes on from the line before, but no line of wg-quick does, also after \`,
+			foreign.Shown(text))
 	case !ok:
 		p.Wrong(at, "", "%s is neither a [section] nor KEY = VALUE", foreign.Shown(text))
 	case p.section == "":
@@ -120,27 +128,37 @@ func (p *parser) line(at foreign.Pos, line string) {
 	}
 }
 
-func (p *parser) comments(to *[]string) { *to, p.pending = append(*to, p.pending...), nil }
+func (p *parser) comments(to *[]string) { *to = append(*to, p.notes.Take()...) }
+
+// blank decides at a blank line where the comments before it belong.
+func (p *parser) blank() {
+	switch before := p.notes.Blank(); p.peer {
+	case nil:
+		p.d.Comment = append(p.d.Comment, before...)
+	default:
+		p.peer.Comment, p.peer.Beside = append(p.peer.Comment, before...), append(p.peer.Beside, before...)
+	}
+}
 
 // beside records which comments are about a key of a peer rather than the peer itself:
 // those at the end of the line of any key but PublicKey, and those before any key but the
 // first.
 func (p *parser) beside(key string) {
 	public, first := strings.EqualFold(key, "PublicKey"), p.first
-	if p.first = false; len(p.pending) == 0 || public && first {
+	if p.first = false; len(p.notes.Pending) == 0 || public && first {
 		return
 	}
-	own := len(p.pending)
+	own := len(p.notes.Pending)
 	if first || public {
 		own -= p.inline
 	}
 	switch {
 	case public: // a comment on its line may name the peer
-		p.peer.Beside = append(p.peer.Beside, p.pending[:own]...)
+		p.peer.Beside = append(p.peer.Beside, p.notes.Pending[:own]...)
 	case first: // and so may those before the first key
-		p.peer.Beside = append(p.peer.Beside, p.pending[own:]...)
+		p.peer.Beside = append(p.peer.Beside, p.notes.Pending[own:]...)
 	default:
-		p.peer.Beside = append(p.peer.Beside, p.pending...)
+		p.peer.Beside = append(p.peer.Beside, p.notes.Pending...)
 	}
 }
 
@@ -156,6 +174,9 @@ func (p *parser) header(at foreign.Pos, text string) {
 		p.section, p.peer = "Interface", nil
 		p.comments(&p.d.Comment)
 	case "peer":
+		if p.peer == nil {
+			p.d.Comment = append(p.d.Comment, p.notes.TakeDescription()...)
+		}
 		p.section, p.first = "Peer", true
 		p.peer = &foreign.Peer{Pos: at, Routed: true}
 		p.d.Peers = append(p.d.Peers, *p.peer)
@@ -181,7 +202,9 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 			p.saved = value == "0xca6c" // 51820
 		}
 	case "mtu":
-		d.MTU = p.Number(at, "MTU", value, 1, math.MaxUint16)
+		if d.MTU = 0; value != "" { // as if there were no such line (cmd_up of wg-quick)
+			d.MTU = p.Number(at, "MTU", value, 1, math.MaxUint16)
+		}
 	case "address":
 		p.addresses(at, value)
 	case "dns":
@@ -196,12 +219,17 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 			p.hooks = append(p.hooks, hook{at, key, value})
 		}
 	default:
-		p.Unknown(at, "Interface", key, interfaceKeys)
+		p.other(at, "Interface", key, interfaceKeys)
 	}
 }
 
 func (p *parser) addresses(at foreign.Pos, value string) {
 	for _, s := range words(value) {
+		if s == "peer" {
+			p.Wrong(at, "take out this line and the addresses before and after it, and write PostUp = ip address add ADDRESS peer "+
+				"OTHER dev %i", "Address: wg-quick save wrote this word of ip(8) for an address with a far end, and wg-quick up fails with it")
+			return
+		}
 		if prefix, ok := p.Prefix(at, "Address", s); ok {
 			p.d.Addresses = append(p.d.Addresses, foreign.Address{Pos: at, Local: prefix})
 		}
@@ -210,7 +238,7 @@ func (p *parser) addresses(at foreign.Pos, value string) {
 
 // table reads Table= as cmd_up of wg-quick does: an empty value is "auto".
 func (p *parser) table(at foreign.Pos, value string) {
-	p.d.Table = 0
+	p.d.Table, p.off = 0, false
 	switch strings.ToLower(value) {
 	case "", "auto", "main", "254":
 	case "off":
@@ -219,8 +247,9 @@ func (p *parser) table(at foreign.Pos, value string) {
 		p.d.Table = 253
 	default:
 		if c := value[0]; c < '0' || c > '9' {
-			p.Wrong(at, "write its number, which is in /etc/iproute2/rt_tables", "Table: %s is a name that a host gives a table",
-				foreign.Shown(value))
+			p.off = true // in the main table the routes would take all packets
+			p.left(at, "Table", "only the host knows a table of that name, so its routes are left out: write the number, which is in "+
+				"/etc/iproute2/rt_tables")
 			return
 		}
 		p.d.Table = p.Number(at, "Table", value, 1, foreign.Max32)
@@ -229,13 +258,18 @@ func (p *parser) table(at foreign.Pos, value string) {
 
 func (p *parser) peerKey(at foreign.Pos, key, value string) {
 	peer := p.peer
-	switch strings.ToLower(key) {
+	word := strings.ToLower(key)
+	if value == "" && (word == "presharedkey" || word == "endpoint") {
+		p.left(at, key, "it is empty, and wg(8) refuses the line")
+		return
+	}
+	switch word {
 	case "publickey":
 		peer.PublicKey = p.PublicKey(at, "PublicKey", value)
 	case "presharedkey":
 		peer.PresharedKey = p.PresharedKey(at, "PresharedKey", value)
-	case "endpoint":
-		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", value), at
+	case "endpoint": // wg(8) takes the blanks out of a line
+		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", strings.Join(strings.Fields(value), "")), at
 	case "persistentkeepalive":
 		if !strings.EqualFold(value, "off") {
 			peer.Keepalive = p.Number(at, "PersistentKeepalive", value, 0, math.MaxUint16)
@@ -246,7 +280,7 @@ func (p *parser) peerKey(at foreign.Pos, key, value string) {
 			p.allowed(at, s)
 		}
 	default:
-		p.Unknown(at, "Peer", key, peerKeys)
+		p.other(at, "Peer", key, peerKeys)
 	}
 }
 
@@ -262,6 +296,32 @@ func (p *parser) allowed(at foreign.Pos, s string) {
 		return
 	}
 	p.peer.AllowedIPs = append(p.peer.AllowedIPs, prefix.Masked())
+}
+
+func (p *parser) left(at foreign.Pos, what, why string) {
+	p.d.Left = append(p.d.Left, foreign.Left{Pos: at, What: what, Why: why})
+}
+
+// elsewhere are keys that only other programs have in such a file, with what they do there.
+var elsewhere = map[string]string{
+	"includedapplications": "which applications use the tunnel is a setting of WireGuard for Android: on a host all of them do",
+	"excludedapplications": "which applications do not use the tunnel is a setting of WireGuard for Android: on a host all of them do",
+	"reserved": "programs for Cloudflare WARP write these bytes into each packet, where the kernel's WireGuard has zeros: a server " +
+		"that asks for them does not answer",
+}
+
+// other handles a key that wg-quick does not have.
+func (p *parser) other(at foreign.Pos, section, key string, known []string) {
+	word := strings.ToLower(key)
+	why := elsewhere[word]
+	switch {
+	case why != "":
+		p.left(at, key, why)
+	case section == "Peer" && (word == "name" || word == "description"):
+		p.Wrong(at, "begin the line with #, as a comment", "wg-quick has no key %s in [Peer]", key)
+	default:
+		p.Unknown(at, section, key, known)
+	}
 }
 
 // words splits the value of a key that only wg-quick reads, at commas and blanks

@@ -1,6 +1,7 @@
 package wgquick
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
 	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
 )
 
 // views returns the common views without what wg-quick cannot express, and one of a router.
@@ -154,7 +156,8 @@ func TestSpellings(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		"; home":                             "does not begin with ;",
-		"Table = vpn":                        "a name that a host gives a table",
+		"Address = peer":                     "wg-quick save wrote this word",
+		"Excluded = com.example.app":         "has no key",
 		"Address = ::ffff:10.0.0.1/96":       "IPv4 within IPv6",
 		"Address = ::ffff:10.0.0.1":          "IPv4 within IPv6",
 		"Address = (none)":                   "leave the line out",
@@ -164,6 +167,90 @@ func TestRefused(t *testing.T) {
 		_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte("[Interface]\n" + line + "\n")}})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "wg0.conf:2") {
 			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// TestEmpty: what wg-quick takes an empty value for, it is here too. An empty line that wg(8)
+// refuses the file for is left out, as is a table that only the host knows, with its routes.
+func TestEmpty(t *testing.T) {
+	const peer = "[Peer]\nPublicKey = ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E=\nAllowedIPs = 10.0.0.2\n"
+	for text, want := range map[string]string{
+		"MTU = 1300\nMTU =\nTable =\nDNS =\nPostUp =\n" + peer:    "",
+		peer + "Endpoint =\nPresharedKey =\n":                     "5: Endpoint, 6: PresharedKey",
+		"Table = vpn\n" + peer:                                    "2: Table: only the host knows a table of that name",
+		"Table = vpn\nTable = auto\n" + peer:                      "2: Table: only the host knows a table of that name",
+		"ExcludedApplications = com.example.a,b.example\n" + peer: "2: ExcludedApplications: which",
+		peer + "Reserved = [1, 2, 3]\n":                           "5: Reserved: programs for Cloudflare WARP",
+		peer + "Endpoint = 192.0.2.1 : 51820\n":                   "",
+	} {
+		devices, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte("[Interface]\n" + text)}})
+		if err != nil {
+			t.Errorf("%v of\n%s", err, text)
+			continue
+		}
+		d := devices[0]
+		var got []string
+		for _, l := range d.Left {
+			got = append(got, fmt.Sprintf("%d: %s: %s", l.Pos.Line, l.What, l.Why))
+		}
+		wants := strings.Split(want, ", ")
+		same := len(got) == len(wants) || want == "" && len(got) == 0
+		for i := range got {
+			same = same && strings.HasPrefix(got[i], wants[i])
+		}
+		routed := !strings.Contains(text, "Table = vpn") || strings.Contains(text, "auto")
+		if !same || d.MTU != 0 || d.Peers[0].Routed != routed {
+			t.Errorf("%q, MTU %d, routed %v of\n%s", got, d.MTU, d.Peers[0].Routed, text)
+		}
+		if e := d.Peers[0].Endpoint; e != "" && e != "192.0.2.1:51820" {
+			t.Error(e)
+		}
+	}
+}
+
+// TestCommentsOf: comments are about the section that they stand at. A peer that was commented
+// out is about none.
+func TestCommentsOf(t *testing.T) {
+	const laptop = "[Peer]\nPublicKey = ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E=\n"
+	const phone = "[Peer]\nPublicKey = jWw86hTqpsbIi0bUoaVDzYfVZHVj2fTP5qtmqSGWC1c=\n"
+	for text, want := range map[string]string{
+		"[Interface]\n\n# laptop\n" + laptop + "\n# phone\n" + phone:            "|laptop|phone",
+		"[Interface]\n# laptop\n" + laptop + "# phone\n" + phone:                "|laptop|phone",
+		"[Interface]\n" + laptop + "# laptop\n\n" + phone + "# phone\n":         "|laptop|phone",
+		"[Interface]\nMTU = 1300\n# at home\n\n" + laptop + phone:               "at home||",
+		"[Interface]\nMTU = 1300\n# description: the hub\n" + laptop + phone:    "description: the hub||",
+		"[Interface]\nMTU = 1300\n# description: it\n# laptop\n" + laptop:       "description: it|laptop",
+		"[Interface]\nMTU = 1300\n\n# description: Anna's\n" + laptop:           "|description: Anna's",
+		"[Interface]\nMTU = 1300\n# laptop\n# description: Anna's\n" + laptop:   "|laptop; description: Anna's",
+		"[Interface]\n# old\n#[Peer]\n# MTU = 1\n\n# laptop\n" + laptop + phone: "old; [Peer]; MTU = 1|laptop|",
+		"[Interface]\n" + laptop + "\n# [peer]\n# tablet\n" + phone:             "[peer]; tablet||",
+		"[Interface]\n" + laptop + "# [Peer]\n# tablet\n\n# phone\n" + phone:    "[Peer]; tablet||phone",
+		"# the hub\n\n[Interface]\n" + laptop:                                   "the hub|",
+	} {
+		devices, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(devices[0].Comment, "; ")
+		for _, p := range devices[0].Peers {
+			got += "|" + strings.Join(p.Comment, "; ")
+		}
+		if got != want {
+			t.Errorf("%q, want %q of\n%s", got, want, text)
+		}
+	}
+}
+
+// TestContinued: a backslash at the end of a line is told, since wg(8) does not name it.
+func TestContinued(t *testing.T) {
+	text := "[Interface]\nPostUp = sysctl -w net.ipv4.ip_forward=1; \\\n  sysctl -p\n[Peer]\nName = phone\n"
+	_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}})
+	for _, want := range []string{`wg0.conf:3": "sysctl -p" goes on from the line before`,
+		"write the command into one line",
+		`wg0.conf:5": wg-quick has no key Name in [Peer]`, "begin the line with #"} {
+		if got := fmt.Sprintf("%v %s", err, fault.Hints(err)); !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
 		}
 	}
 }

@@ -105,6 +105,7 @@ func peer(b *bytes.Buffer, p foreign.Peer, line func(string, any)) {
 	fmt.Fprintf(b, "  peer %s %s\n", p.PublicKey, p.Name)
 	line("  description", p.Description)
 	line("  comment", strings.Join(p.Comment, " | "))
+	line("  beside", strings.Join(p.Beside, " | "))
 	line("  preshared key", !p.PresharedKey.IsZero())
 	line("  preshared key file", p.PresharedKeyFile)
 	line("  endpoint", p.Endpoint)
