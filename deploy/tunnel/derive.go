@@ -52,6 +52,7 @@ func viewOf(t *Tunnel, host string, keys map[string]keyring.PublicKey, twice []e
 	}
 	v.MasqueradeTunnel = h.masquerade.val.tunnel
 	v.Addresses, v.Remotes = h.ownAddresses(), h.remotes()
+	v.Through = through(h, peers)
 	v.Peers = slices.Grow(v.Peers, len(peers))
 	for _, peer := range peers {
 		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
@@ -86,6 +87,32 @@ func (h *host) ownAddresses() (own []netip.Prefix) {
 	}
 	slices.SortFunc(own, netip.Prefix.Compare)
 	return own
+}
+
+// through are the prefixes that peers are to reach through h, a router: its routes, or what
+// a peer's own allowed_ips = says instead. A default route leads to the uplinks.
+func through(h *host, peers []*host) (prefixes []netip.Prefix) {
+	if !h.forward.val {
+		return nil
+	}
+	add := func(list []value[netip.Prefix]) {
+		for _, n := range list {
+			if n.val.Bits() > 0 && (n.val.Addr().Is4() || !h.withoutIPv6()) {
+				prefixes = append(prefixes, n.val)
+			}
+		}
+	}
+	add(h.routes.vals)
+	for _, p := range peers {
+		if pair := p.pairs[h.name]; pair != nil {
+			add(pair.allowedIPs.vals)
+		}
+	}
+	prefixes = slices.DeleteFunc(prefixes, func(n netip.Prefix) bool {
+		return slices.ContainsFunc(h.addresses.vals, func(a value[address]) bool { return n == single(a.val.Addr()) })
+	})
+	slices.SortFunc(prefixes, netip.Prefix.Compare)
+	return slices.Compact(prefixes)
 }
 
 // remotes are the far ends of point-to-point addresses.

@@ -32,6 +32,9 @@ func (v *View) Annotate() string {
 	if v.Forward {
 		s.line(plain, "forward", "between the tunnel and its uplinks: "+v.families())
 	}
+	for _, n := range v.Through {
+		s.line(inside, "reached through it", n.String())
+	}
 	for _, a := range v.Proxies {
 		s.line(inside, "neighbour proxy", a.String())
 	}

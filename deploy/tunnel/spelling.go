@@ -56,6 +56,7 @@ func (s *spelling) view() *View {
 	v.Forward = s.has(",\n  \"forward\": true")
 	v.ForwardIPv4 = s.has(",\n  \"forward_ipv4\": true")
 	v.ForwardIPv6 = s.has(",\n  \"forward_ipv6\": true")
+	v.Through = maybeList(s, ",\n  \"through\": ", "\n  ", s.prefix)
 	v.Proxies = maybeList(s, ",\n  \"proxies\": ", "\n  ", s.addr)
 	v.Masquerade = maybeList(s, ",\n  \"masquerade\": ", "\n  ", s.prefix)
 	v.MasqueradeBy = maybeList(s, ",\n  \"masquerade_by\": ", "\n  ", s.text)

@@ -25,7 +25,17 @@ func (v *View) Validate() error {
 
 // checkRest checks what there are few of.
 func (v *View) checkRest() error {
-	return errors.Join(v.checkProxies(), v.checkNames(), v.checkSysctls())
+	return errors.Join(v.checkThrough(), v.checkProxies(), v.checkNames(), v.checkSysctls())
+}
+
+func (v *View) checkThrough() error {
+	seen := unique[netip.Prefix]{}
+	var errs wrongs
+	for _, n := range v.Through {
+		errs.add(checkMasked(n))
+		errs.add(seen.add(n, "prefix that is reached through it"))
+	}
+	return join(errs)
 }
 
 func (v *View) checkHost() error {

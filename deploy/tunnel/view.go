@@ -35,6 +35,9 @@ type View struct {
 	Forward      bool `json:"forward,omitempty"`      // a router between the tunnel and its uplinks
 	ForwardIPv4  bool `json:"forward_ipv4,omitempty"` // the tunnel carries IPv4
 	ForwardIPv6  bool `json:"forward_ipv6,omitempty"` // the tunnel carries IPv6
+	// INSIDE: what peers reach through this router, sorted, without default routes. Whether
+	// it lets them is found out there
+	Through []netip.Prefix `json:"through,omitempty"`
 	// INSIDE addresses answered for on the uplink (ndp_proxy)
 	Proxies []netip.Addr `json:"proxies,omitempty"`
 	// INSIDE sources that leave under the host's own OUTSIDE address

@@ -100,6 +100,7 @@ func View(r *rand.Rand, name string) *tunnel.View {
 	if v.Forward {
 		v.ForwardIPv6 = slices.ContainsFunc(pool, func(p netip.Prefix) bool { return p.Addr().Is6() })
 		v.ForwardIPv4 = r.IntN(2) == 0
+		v.Through = [][]netip.Prefix{nil, Prefixes("10.200.0.0/16 192.0.2.0/24")}[r.IntN(2)]
 	}
 	for _, key := range []string{"net.ipv4.conf.NAME.rp_filter", "net.ipv4.conf.all.rp_filter", "net.ipv4.tcp_mtu_probing",
 		"net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.src_valid_mark",
