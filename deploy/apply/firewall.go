@@ -17,6 +17,7 @@ type way struct {
 	accept        // what has to be accepted
 
 	early, late *accept // likewise where less is known: see accepts
+	wide        *accept // what accepts this and other ways; nil: nothing
 	leaving     bool    // of an encrypted packet: it leaves
 }
 
@@ -28,7 +29,7 @@ type accept struct{ open, tables, ufw string }
 // nor whose answers they are; after all, where they came in is not.
 func (w *way) accepts(hook firewall.Hook) *accept {
 	switch {
-	case (hook == firewall.Ingress || hook == firewall.Prerouting) && w.packet.Answer:
+	case (hook == firewall.Ingress || hook == firewall.Prerouting) && (w.packet.Answer || w.early != nil):
 		return w.early
 	case hook == firewall.Egress:
 		return w.late
@@ -82,7 +83,7 @@ func judgeFirewall(p *planner) {
 	if len(p.state.Firewall.Chains) == 0 {
 		return
 	}
-	for _, o := range slices.Concat(closedWays(p), closedPort(p), closedOut(p), closedInside(p)) {
+	for _, o := range slices.Concat(closedThrough(p, closedWays(p)), closedPort(p), closedOut(p), closedInside(p)) {
 		p.find("%s", o)
 	}
 }
@@ -101,19 +102,23 @@ func several(list []string) string {
 func closedWays(p *planner) (found []obstacle) {
 	for _, family := range forwardedFamilies(p) {
 		for _, w := range forwardedWays(p, family) {
-			var drop *firewall.Drop
-			for _, protocol := range []byte{protocolTCP, protocolUDP} {
-				w.packet.Protocol = protocol
-				if drop = p.state.Firewall.Drops(w.packet, w.hooks...); drop == nil {
-					break
-				}
-			}
-			if drop != nil {
+			if drop := dropOfBoth(p, w.packet, w.hooks); drop != nil {
 				found = hinder(p, found, w, drop)
 			}
 		}
 	}
 	return found
+}
+
+// dropOfBoth is where a packet is dropped, be it TCP or UDP.
+func dropOfBoth(p *planner, packet firewall.Packet, hooks []firewall.Hook) (drop *firewall.Drop) {
+	for _, protocol := range []byte{protocolTCP, protocolUDP} {
+		packet.Protocol = protocol
+		if drop = p.state.Firewall.Drops(packet, hooks...); drop == nil {
+			return nil
+		}
+	}
+	return drop
 }
 
 func forwardedFamilies(p *planner) (list []firewall.Family) {
@@ -129,21 +134,37 @@ func forwardedFamilies(p *planner) (list []firewall.Family) {
 // hinder adds a way that is closed to what the same rule would open.
 func hinder(p *planner, found []obstacle, w way, drop *firewall.Drop) []obstacle {
 	o := obstacle{where: where(drop), what: []string{w.what}, remarked: drop.Remarked}
-	if o.rule, o.then = firewalldRule(p, drop); o.rule == "" {
-		o.rule, o.then = ruleFor(p, w, drop), ", and keep that where this firewall is configured"
-	}
 	if drop.Moved {
 		o.moved = w.packet.DestPort
 	}
-	for i := range found {
-		if f := &found[i]; f.where == o.where && f.rule == o.rule && f.moved == o.moved && f.remarked == o.remarked {
-			if !slices.Contains(f.what, w.what) {
-				f.what = append(f.what, w.what)
-			}
+	if w.wide != nil {
+		o.rule = ruleFor(p, w.wide, drop)
+		if o.joins(found) {
 			return found
 		}
 	}
+	if o.rule, o.then = firewalldRule(p, drop); o.rule == "" {
+		o.rule, o.then = ruleFor(p, w.accepts(drop.Chain.Hook), drop), keeping(p, drop)
+	}
+	if o.joins(found) {
+		return found
+	}
 	return append(found, o)
+}
+
+// joins adds a way to what the same rule would open, and reports whether there is any.
+func (o *obstacle) joins(found []obstacle) bool {
+	for i := range found {
+		f := &found[i]
+		if f.where != o.where || f.rule != o.rule || f.moved != o.moved || f.remarked != o.remarked {
+			continue
+		}
+		if !slices.Contains(f.what, o.what[0]) {
+			f.what = append(f.what, o.what[0])
+		}
+		return true
+	}
+	return false
 }
 
 // where names a chain as its own tool does.
@@ -166,11 +187,10 @@ func legacyTool(c *firewall.Chain) string {
 	return "iptables-legacy"
 }
 
-// ruleFor is what lets the packets of w pass, in the words of whoever made the
-// chain. It comes before all other rules of a base chain, where it decides.
-func ruleFor(p *planner, w way, d *firewall.Drop) string {
+// ruleFor is what accepts packets that are dropped, in the words of whoever made the chain.
+// It comes before all other rules of a base chain, where it decides.
+func ruleFor(p *planner, accept *accept, d *firewall.Drop) string {
 	c, rules := d.Chain, &p.state.Firewall
-	accept := w.accepts(c.Hook)
 	ufw := map[firewall.Family]string{firewall.IPv4: "ufw-before-input", firewall.IPv6: "ufw6-before-input"}[c.Family]
 	tables := []string{"raw", "mangle", "nat", "filter", "security"}
 	standard := (c.Family == firewall.IPv4 || c.Family == firewall.IPv6) && slices.Contains(tables, c.Table)
@@ -179,19 +199,20 @@ func ruleFor(p *planner, w way, d *firewall.Drop) string {
 		return fmt.Sprintf("%s -t %s -S %s shows it", legacyTool(c), c.Table, c.Name)
 	case accept == nil:
 		return fmt.Sprintf("nft list chain %s %s %s shows it", c.Family, c.Table, c.Name)
-	case rules.Has(c, ufw):
+	case rules.Has(c, ufw) && makerOf(rules, d) == nobody:
 		return "ufw " + accept.ufw
 	case c.Legacy || standard && rules.IPTables && c.Name == strings.ToUpper(c.Name):
-		return iptables(accept, c, rules)
+		return iptables(accept, d, rules)
 	case c.Owned:
 		return "only the program that made that table may change it: nft list table " + c.Family.String() + " " + c.Table
 	}
 	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, accept.open)
 }
 
-// iptables is the rule as iptables(8) takes it. Docker begins its chain again, and
-// leaves one to others.
-func iptables(w *accept, c *firewall.Chain, rules *firewall.Ruleset) string {
+// iptables is the rule as iptables(8) takes it. Docker begins its chain again, and leaves one
+// to others. Libvirt's chains may come before that.
+func iptables(w *accept, d *firewall.Drop, rules *firewall.Ruleset) string {
+	c := d.Chain
 	tool := map[firewall.Family]string{firewall.IPv4: "iptables", firewall.IPv6: "ip6tables"}[c.Family]
 	if c.Legacy {
 		tool = legacyTool(c)
@@ -200,7 +221,7 @@ func iptables(w *accept, c *firewall.Chain, rules *firewall.Ruleset) string {
 		tool += " -t " + c.Table
 	}
 	chain := c.Name
-	if c.Hook == firewall.Forward && rules.Has(c, "DOCKER-USER") {
+	if c.Hook == firewall.Forward && rules.Has(c, "DOCKER-USER") && makerOf(rules, d) != libvirt {
 		chain = "DOCKER-USER"
 	}
 	return fmt.Sprintf("%s -I %s %s -j ACCEPT", tool, chain, w.tables)
@@ -213,7 +234,7 @@ func forwardedWays(p *planner, family firewall.Family) []way {
 	inside, peers := insidePrefix(p, family)
 	leaves := func(to firewall.Link, what string) way {
 		return way{packet: firewall.Packet{Family: family, In: link, Out: to, Source: inside}, hooks: through, what: what,
-			accept: accept{"iifname " + nftName(link.Name), "-i " + link.Name, "route allow in on " + link.Name}}
+			accept: anythingFrom(link.Name)}
 	}
 	var ways []way
 	if peers > 1 && !p.view.Isolate {
@@ -227,12 +248,21 @@ func forwardedWays(p *planner, family firewall.Family) []way {
 	for _, x := range outsideLinks(p, family) {
 		ways = append(ways, way{
 			packet: firewall.Packet{Family: family, In: x, Out: link, Dest: inside, Answer: true}, hooks: through,
-			what: spelled + " answers from " + x.Name + " to the tunnel",
-			accept: accept{"oifname " + nftName(link.Name) + " ct state established,related",
-				"-o " + link.Name + " -m conntrack --ctstate ESTABLISHED,RELATED", "route allow out on " + link.Name},
+			what: spelled + " answers from " + x.Name + " to the tunnel", accept: answersTo(link.Name),
 		})
 	}
 	return ways
+}
+
+// anythingFrom accepts all that comes from the tunnel.
+func anythingFrom(tunnel string) accept {
+	return accept{"iifname " + nftName(tunnel), "-i " + tunnel, "route allow in on " + tunnel}
+}
+
+// answersTo accepts all answers that go into the tunnel.
+func answersTo(tunnel string) accept {
+	return accept{"oifname " + nftName(tunnel) + " ct state established,related",
+		"-o " + tunnel + " -m conntrack --ctstate ESTABLISHED,RELATED", "route allow out on " + tunnel}
 }
 
 // widened is the shortest prefix that has both; the zero Prefix has nothing.

@@ -39,6 +39,27 @@ func notFrom(network, link string) firewall.Ruleset {
 	return r
 }
 
+// bridged drops what goes to a link in a chain of this name, to which FORWARD leads first, and
+// has others.
+func bridged(table, chain, link string, others ...string) firewall.Ruleset {
+	r := closed(firewall.IPv4, firewall.Forward, "FORWARD", append(others, chain)...)
+	r.Chains[0].Rules = []firewall.Rule{{firewall.Verdict{Code: firewall.VerdictJump, Chain: chain}}}
+	for i := range r.Chains {
+		r.Chains[i].Table, r.Chains[i].Drops = table, false
+	}
+	r.Chains[len(r.Chains)-1].Rules = []firewall.Rule{{
+		firewall.Load{From: firewall.Meta, Key: 7, Register: 1}, // NFT_META_OIFNAME
+		firewall.Cmp{Register: 1, Data: append([]byte(link), 0)}, firewall.Verdict{Code: firewall.VerdictDrop}}}
+	return r
+}
+
+// through says that a network which peers reach through the host is on a link.
+func through(prefix, link string) func(*apply.State) {
+	return func(s *apply.State) {
+		s.Through = append(s.Through, apply.Reached{Prefix: netip.MustParsePrefix(prefix), Link: link, Index: 12})
+	}
+}
+
 // TestFirewallRules: what to add is said in the words of whoever made the chain,
 // and only where it is certain.
 func TestFirewallRules(t *testing.T) {
@@ -123,6 +144,39 @@ routes = ["0.0.0.0/0"]
 					firewall.Cmp{Register: 1, Data: []byte("tun0\x00")}, firewall.Verdict{Code: firewall.VerdictAccept}}
 				s.Firewall.Chains[0].Rules = append(s.Firewall.Chains[0].Rules, from)
 			}},
+		{name: "libvirt", text: alone, rules: bridged("filter", "LIBVIRT_FWI", "virbr0"), iptables: tables,
+			look: through("192.168.122.0/24", "virbr0"), want: []string{
+				"drops IPv4 from the tunnel to 192.168.122.0/24 on virbr0: iptables -I FORWARD -i wg0 -o virbr0 -j ACCEPT, and for good in /etc/libvirt/hooks/network"}},
+		{name: "libvirt's chains come before ufw's and Docker's", text: alone, iptables: tables,
+			rules: bridged("filter", "LIBVIRT_FWI", "virbr0", "ufw-before-input", "DOCKER-USER"),
+			look:  through("192.168.122.0/24", "virbr0"), want: []string{": iptables -I FORWARD -i wg0 -o virbr0 -j ACCEPT, "}},
+		{name: "Docker's chains come before ufw's", text: alone, iptables: tables,
+			rules: bridged("filter", "DOCKER", "docker0", "ufw-before-input", "DOCKER-USER"),
+			look:  through("172.17.0.0/16", "docker0"), want: []string{
+				": iptables -I DOCKER-USER -i wg0 -o docker0 -j ACCEPT, and"}},
+		{name: "ufw, and a network that it closes", text: alone, iptables: tables,
+			rules: bridged("filter", "ufw-reject-forward", "lan0", "ufw-before-input"),
+			look:  through("10.5.0.0/16", "lan0"), want: []string{": ufw route allow in on wg0 out on lan0, and"}},
+		{name: "libvirt with nftables", text: alone, rules: bridged("libvirt_network", "guest_input", "virbr-1"),
+			look: through("192.168.122.0/24", "virbr-1"), want: []string{
+				`: nft insert rule ip libvirt_network FORWARD iifname wg0 oifname '"virbr-1"' accept, and for good in /etc/libvirt`}},
+		{name: "Docker with nftables", text: alone, rules: bridged("docker-bridges", "filter-forward-in__docker0", "docker0"),
+			look: through("172.17.0.0/16", "docker0"), want: []string{"and for good make that network of Docker's with gateway_mode"}},
+		{name: "a part of a prefix is closed", text: alone, rules: bridged("filter", "LIBVIRT_FWI", "virbr0"),
+			iptables: tables, look: func(s *apply.State) {
+				through("192.168.122.0/24", "virbr0")(s)
+				s.Through[0].Part = true
+			}},
+		{name: "another's network is closed", text: alone, rules: bridged("filter", "LIBVIRT_FWI", "virbr1"),
+			iptables: tables, look: through("192.168.122.0/24", "virbr0")},
+		{name: "all is closed, to a network as well", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"),
+			iptables: tables, look: through("192.168.122.0/24", "virbr0"), want: []string{
+				"IPv4 from the tunnel to eth0, IPv4 from the tunnel to 192.168.122.0/24 on virbr0: iptables -I FORWARD -i wg0 -j",
+				"answers from eth0 to the tunnel, IPv4 answers from 192.168.122.0/24 on virbr0 to the tunnel: iptables -I FORWARD -o"}},
+		{name: "no route", text: alone, look: func(s *apply.State) {
+			s.Through = []apply.Reached{{Prefix: netip.MustParsePrefix("10.5.0.0/16"), Addr: netip.MustParseAddr("10.5.0.1"),
+				Unrouted: true}}
+		}, want: []string{"nothing that peers send to 10.5.0.0/16 through this host gets there: it has no route to it: ip -4 route get 10.5.0.1"}},
 		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"),
 			look: func(s *apply.State) {
 				s.Uplinks = nil

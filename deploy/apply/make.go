@@ -35,6 +35,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findCircles(p)
 	findTranslated(p)
 	findMaster(p)
+	findUnreached(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

@@ -26,6 +26,7 @@ type State struct {
 	Unreachables []Unreachable // of the metric of ours, in any table
 	Inner        []string      // interfaces of networks that reach the sources to masquerade by themselves
 	Ways         []Way         // what the kernel says of the wide routes of the view
+	Through      []Reached     // what it says of those that peers reach through this host
 
 	Proxies  []Proxy           // proxy neighbours on all interfaces
 	Uplinks  []Uplink          // interfaces with a default route
@@ -128,6 +129,17 @@ type Way struct {
 	Prefix netip.Prefix
 	Addr   netip.Addr
 	Link   string
+}
+
+// A Reached is a prefix that peers reach through this host, or the part of one for which the
+// kernel has a route other than a default route.
+type Reached struct {
+	Prefix   netip.Prefix
+	Addr     netip.Addr // one in it, for which the kernel was asked
+	Link     string     // by which it is reached, other than the tunnel's
+	Index    int        // of the link
+	Part     bool       // the rest is reached otherwise, if at all
+	Unrouted bool       // it is not reached: there is no route to it, nor to any part
 }
 
 // A Path is how packets leave for an OUTSIDE address.

@@ -18,6 +18,7 @@ type Packet struct {
 	Answer   bool  // of a connection that was let through, or the first packet of one
 	Local    bool  // its destination is an address of this host
 	Remote   bool  // it is not
+	Direct   bool  // it was sent to Dest: nobody had to translate its destination
 	Mark     *Mark // with which it leaves this host; nil: not known
 }
 
@@ -60,7 +61,8 @@ const (
 
 	statusDestNAT = 1 << 5 // IPS_DST_NAT
 
-	typeLocal = 2 // RTN_LOCAL
+	typeUnicast = 1 // RTN_UNICAST
+	typeLocal   = 2 // RTN_LOCAL
 )
 
 // load is what e finds in the packet.
@@ -75,8 +77,11 @@ func (w *walk) load(e Load) bits {
 	case Transport:
 		return w.transport().slice(e.Offset, e.Len)
 	case FIB:
-		if w.packet.Local {
+		switch {
+		case w.packet.Local:
 			return exactly(binary.NativeEndian.AppendUint32(nil, typeLocal))
+		case w.packet.Direct && w.packet.Remote:
+			return exactly(binary.NativeEndian.AppendUint32(nil, typeUnicast))
 		}
 	}
 	return unknown(16)
@@ -238,7 +243,7 @@ func (w *walk) network() bits {
 	if !w.renamed {
 		b.write(source, p.Source)
 	}
-	if w.routed() {
+	if w.routed() || p.Direct {
 		b.write(dest, p.Dest)
 	}
 	return b

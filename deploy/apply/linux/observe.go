@@ -100,6 +100,11 @@ func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, 
 	}
 	if view != nil {
 		s.Ways = path.Ways(k.nl, view)
+		through, err := path.Through(k.nl, view, s.LinkIndex)
+		if err != nil {
+			return err
+		}
+		s.Through = through
 	}
 	if err := observeFilter(name, view, s, entries); err != nil {
 		return err
