@@ -58,33 +58,45 @@ type throughs struct {
 
 // look asks for a prefix, and for those of the host's networks that are parts of it.
 func (t *throughs) look(prefix netip.Prefix) error {
-	const most = 32
-	parts := []netip.Prefix{prefix}
-	for _, a := range t.local {
-		if n := a.Masked(); n.Bits() > prefix.Bits() && prefix.Contains(n.Addr()) && !n.IsSingleIP() && len(parts) < most &&
-			!slices.Contains(parts, n) {
-			parts = append(parts, n)
-		}
-	}
+	parts := t.parts(prefix)
 	for _, part := range parts {
 		addr := t.probe(part)
 		r, err := t.ask(addr)
 		switch {
 		case errors.Is(err, unix.ENETUNREACH) && len(parts) == 1:
-			lost, err := t.unrouted(prefix)
-			if err != nil {
-				return err
-			}
-			if lost {
-				t.found = append(t.found, apply.Reached{Prefix: prefix, Addr: addr, Unrouted: true})
-			}
+			err = t.addUnrouted(prefix, addr)
 		case err == nil && r.kind == unix.RTN_UNICAST && r.bits > 0 && r.link != t.own:
-			if err := t.add(prefix, part, addr, r); err != nil {
-				return err
-			}
+			err = t.add(prefix, part, addr, r)
+		default:
+			err = nil // it is known where to, or that it leads nowhere
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// parts are a prefix and those of the host's networks that lie in it.
+func (t *throughs) parts(prefix netip.Prefix) []netip.Prefix {
+	const most = 32
+	parts := []netip.Prefix{prefix}
+	for _, a := range t.local {
+		n := a.Masked()
+		inside := n.Bits() > prefix.Bits() && prefix.Contains(n.Addr()) && !n.IsSingleIP()
+		if inside && len(parts) < most && !slices.Contains(parts, n) {
+			parts = append(parts, n)
+		}
+	}
+	return parts
+}
+
+func (t *throughs) addUnrouted(prefix netip.Prefix, addr netip.Addr) error {
+	lost, err := t.unrouted(prefix)
+	if err == nil && lost {
+		t.found = append(t.found, apply.Reached{Prefix: prefix, Addr: addr, Unrouted: true})
+	}
+	return err
 }
 
 // add adds a part of a prefix, or what its route has of that.
