@@ -119,7 +119,7 @@ type intake struct {
 	size  int
 }
 
-// readFiles reads the named files, and all files of named folders.
+// readFiles reads the named files, and those of named folders that describe tunnels.
 func (i *intake) readFiles() (list []foreign.File, err error) {
 	for _, arg := range i.env.names() {
 		host, path := "", arg
@@ -142,13 +142,31 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 				return list, fault.WrapFile(fault.Errno(err), "cannot read", p,
 					"sudo, where it is readable for root alone: ls -l "+ui.Quoted(p))
 			}
-			list = append(list, foreign.File{Name: p, Text: text, Interface: i.env.cli.String("tunnel")})
+			file := foreign.File{Name: p, Text: text, Interface: i.env.cli.String("tunnel")}
+			if p != path && i.stray(file) {
+				continue
+			}
+			list = append(list, file)
 			if host != "" {
 				i.named[p] = host
 			}
 		}
 	}
 	return list, nil
+}
+
+// stray reports whether a file of a named folder describes no tunnel, and says so.
+func (i *intake) stray(f foreign.File) bool {
+	if i.env.cli.String("format") != "" {
+		return false
+	}
+	why := formats.Stray(f)
+	if why == "" {
+		return false
+	}
+	clear(f.Text)
+	i.env.ui.Say("not read: %s: %s", f.Name, why)
+	return true
 }
 
 // exists reports whether a file has that name, which may have an equals sign in it.

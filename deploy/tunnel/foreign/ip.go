@@ -50,13 +50,18 @@ func is(word, full string) bool { return len(word) > 0 && strings.HasPrefix(full
 // not read each one changes the interface, such as its namespace and its master.
 func (h *hook) link(verb string, args []string) (string, bool) {
 	switch {
-	case is(verb, "show") || is(verb, "list") || verb == "lst" || verb == "ls":
+	case slices.Contains([]string{"show", "sh", "list", "lst", "ls"}, verb):
 		return "", true // it only asks
 	case !slices.Contains([]string{"add", "a", "set", "s", "del", "delete", "d"}, verb):
 		return runsNone, false
 	case !slices.Contains(args, self):
 		return "it is about another interface", false
 	}
+	return h.linkOptions(args)
+}
+
+// linkOptions reads the arguments of `ip link add` and `ip link set`.
+func (h *hook) linkOptions(args []string) (string, bool) {
 	for i := 0; i < len(args); i++ {
 		value := ""
 		if i+1 < len(args) {

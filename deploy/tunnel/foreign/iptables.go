@@ -28,11 +28,17 @@ func (h *hook) iptables(args []string) (string, bool) {
 	if !ok {
 		return "the firewall stays yours", false
 	}
-	switch {
-	case r.checks && !h.down: // before || with the rule itself, which is read on its own
+	if r.checks && !h.down { // before || with the rule itself, which is read on its own
 		return "", true
-	case h.down || !r.adds:
+	}
+	if h.down || !r.adds {
 		return "the firewall stays yours", !r.adds && r.understood()
+	}
+	return h.addRule(r)
+}
+
+func (h *hook) addRule(r rule) (string, bool) {
+	switch {
 	case r.chain == "POSTROUTING":
 		return h.masquerade(r)
 	case r.chain == "FORWARD" && r.target == "ACCEPT" && r.forwards():
@@ -112,12 +118,11 @@ func (d *Device) SettleForward() {
 }
 
 func (h *hook) masquerade(r rule) (string, bool) {
+	if why := r.noMasquerade(); why != "" {
+		return why, false
+	}
 	m := &h.d.Masquerade
 	switch {
-	case !r.masquerades() && r.target == "MASQUERADE":
-		return "masquerade has no conditions but the uplink, and no options", false
-	case !r.masquerades():
-		return "only masquerade can be said: addresses that are written out stay in your firewall", false
 	case r.out == self && !r.notOut && r.dest == "":
 		m.Tunnel = r.ofNetworks()
 		return "masquerade is for whatever goes into the tunnel, and this is for " + r.source, m.Tunnel
@@ -126,9 +131,7 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	case r.source != "" && !h.tunnels(r.source):
 		return "masquerade is for what comes out of the tunnel, and none of its addresses is in " + r.source, false
 	case r.out == "" || r.out == self:
-		m.All = true
-		h.rule("", r.source)
-		h.intoToo(r)
+		h.byAll(r)
 	case r.notOut:
 		return "masquerade names the uplinks, not those that are none", false
 	case strings.HasSuffix(r.out, "+"):
@@ -142,9 +145,22 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	return "", true
 }
 
-// intoToo reports that a rule without an interface is for packets into the tunnel as well,
-// which masquerade = true is not.
-func (h *hook) intoToo(r rule) {
+// noMasquerade returns why a rule of POSTROUTING is more or less than masquerading, or "".
+func (r rule) noMasquerade() string {
+	switch {
+	case r.masquerades():
+		return ""
+	case r.target == "MASQUERADE":
+		return "masquerade has no conditions but the uplink, and no options"
+	}
+	return "only masquerade can be said: addresses that are written out stay in your firewall"
+}
+
+// byAll masquerades by all uplinks. A rule without an interface is for packets into the tunnel as
+// well, which masquerade = true is not.
+func (h *hook) byAll(r rule) {
+	h.d.Masquerade.All = true
+	h.rule("", r.source)
 	if r.out == "" && r.source == "" {
 		h.left.Why = bothWays
 		h.d.Left = append(h.d.Left, h.left)

@@ -99,6 +99,21 @@ func of(file foreign.File) (*Format, error) {
 		"--format NAME says it: wgkeys import --help")
 }
 
+// Stray returns why a file that was found in a folder, and not named, describes no tunnel there,
+// or "". Beside tunnels there are key files, scripts and copies.
+func Stray(file foreign.File) (why string) {
+	if plain(file) != nil {
+		return "" // it may be one, and Parse says what hinders
+	}
+	switch f, err := of(file); {
+	case err != nil:
+		return "it looks like no tunnel of a program that is known here"
+	case f.Name == "wg-quick" && !strings.HasSuffix(file.Name, ".conf"):
+		return "wg-quick reads files that end in .conf"
+	}
+	return ""
+}
+
 // plain returns an error if the text of a file is not as its program reads it.
 func plain(file foreign.File) error {
 	text := bytes.TrimLeft(file.Text, " \t\r\n")

@@ -110,28 +110,14 @@ func (p *parser) networkManager() {
 	if d.PrivateKeyFile != "" {
 		p.Wrong(p.keyFile, "renderer: networkd", "NetworkManager takes no key from a file: netplan refuses it")
 	}
+	carries := func(a netip.Prefix) bool { return !p.noRoutes && p.carries(a) }
 	metric := ownMetric
 	for _, q := range d.Peers {
-		if slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 && p.carries(a) }) {
+		if slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 && carries(a) }) {
 			metric = 0
 		}
 	}
-	routed := false
-	var apart []foreign.Route
-	for i := range d.Peers {
-		q := &d.Peers[i]
-		not := slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return !p.carries(a) })
-		q.Routed = len(q.AllowedIPs) > 0 && !not && !p.noRoutes
-		routed = routed || q.Routed
-		for _, a := range q.AllowedIPs {
-			if !q.Routed && p.carries(a) && !p.noRoutes {
-				apart = append(apart, foreign.Route{Pos: q.Pos, Prefix: a, Metric: metric})
-			}
-		}
-	}
-	if routed {
-		d.Metric = metric
-	}
+	apart := p.routedApart(carries, metric)
 	for i := range d.Routes {
 		if r := &d.Routes[i]; r.Metric == 0 {
 			r.Metric = ownMetric
@@ -142,6 +128,26 @@ func (p *parser) networkManager() {
 		d.Left = append(d.Left, foreign.Left{Pos: d.Pos, What: "mtu",
 			Why: "netplan writes it where NetworkManager does not look for a WireGuard interface's, in [ethernet]"})
 	}
+}
+
+// routedApart decides which peers have a route for each allowed IP, of that metric, and returns
+// the routes of the others.
+func (p *parser) routedApart(carries func(netip.Prefix) bool, metric int) (apart []foreign.Route) {
+	d := p.d
+	for i := range d.Peers {
+		q := &d.Peers[i]
+		not := slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return !carries(a) })
+		q.Routed = len(q.AllowedIPs) > 0 && !not
+		if q.Routed {
+			d.Metric = metric
+		}
+		for _, a := range q.AllowedIPs {
+			if !q.Routed && carries(a) {
+				apart = append(apart, foreign.Route{Pos: q.Pos, Prefix: a, Metric: metric})
+			}
+		}
+	}
+	return apart
 }
 
 // carries reports whether NetworkManager adds routes of the family of a. Without an address

@@ -205,9 +205,7 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 					r.Wrong(st.at, "", "%s stands before every config", foreign.Shown(w[1]))
 					return
 				}
-				if current.comments = append(current.comments, comments...); len(current.order) > 0 {
-					current.beside = append(current.beside, comments...)
-				}
+				current.note(comments)
 				current.add(st.at, w[1], w[2], is(w[0], "list"))
 			case is(w[0], "option"), is(w[0], "list"), is(w[0], "config"), is(w[0], "package"):
 				r.Wrong(st.at, "option KEY 'VALUE'", "%s has %d words after it, which UCI does not take", w[0], len(w)-1)
@@ -218,6 +216,13 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 		s.run()
 	}
 	return list
+}
+
+// note adds comments that stand before an option.
+func (s *section) note(comments []string) {
+	if s.comments = append(s.comments, comments...); len(s.order) > 0 {
+		s.beside = append(s.beside, comments...)
+	}
 }
 
 // is reports whether a word is a keyword of UCI, which may be shortened to its first
