@@ -21,8 +21,10 @@ const (
 func PolicyRouted(v *tunnel.View) map[netip.Prefix]bool {
 	routes := map[netip.Prefix]bool{}
 	named := slices.ContainsFunc(v.Peers, func(p tunnel.Peer) bool {
-		_, err := netip.ParseAddrPort(p.Endpoint)
-		return p.Endpoint != "" && err != nil
+		return slices.ContainsFunc(p.Endpoints(), func(endpoint string) bool {
+			_, err := netip.ParseAddrPort(endpoint)
+			return err != nil
+		})
 	})
 	for _, r := range v.Routes {
 		if NeedsTable(v, r) || named && r.Prefix.Bits() == 0 && v.Table == 0 {

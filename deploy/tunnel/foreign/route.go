@@ -21,8 +21,10 @@ func NeedsTable(v *tunnel.View, r tunnel.Route) bool {
 		return true
 	}
 	return slices.ContainsFunc(v.Peers, func(peer tunnel.Peer) bool {
-		at, err := netip.ParseAddrPort(peer.Endpoint)
-		return err == nil && r.Prefix.Contains(at.Addr())
+		return slices.ContainsFunc(peer.Endpoints(), func(endpoint string) bool {
+			at, err := netip.ParseAddrPort(endpoint)
+			return err == nil && r.Prefix.Contains(at.Addr())
+		})
 	})
 }
 

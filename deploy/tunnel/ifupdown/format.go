@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"wgkeys/deploy/tunnel"
@@ -23,6 +24,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	conf := "/etc/wireguard/" + v.Tunnel + ".conf"
 	w := &writer{v: v, policy: foreign.PolicyRouted(v)}
 	w.printf("# wgkeys: tunnel %s of host %s, as its tunnel file was when it was exported\n", v.Tunnel, v.Host)
+	for _, lost := range slices.Concat(foreign.Untried(v), foreign.InTheClear(v), foreign.EveryName(v)) {
+		w.printf("# wgkeys: %s\n", lost)
+	}
 	if !v.NoBoot {
 		w.printf("auto %s\n", v.Tunnel)
 	}

@@ -33,6 +33,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		w.NoteReaders()
 	}
 	w.NoteHost("netplan masquerades nothing")
+	for _, lost := range foreign.Untried(v) {
+		w.Note("%s", lost)
+	}
 	w.Line("network:\n  version: 2\n  renderer: networkd\n  tunnels:\n    %s:", v.Tunnel)
 	for _, c := range foreign.Described(v.Host, v.About) {
 		w.Line("      # %s", c)

@@ -74,6 +74,9 @@ func (w *writer) netdev(s foreign.Secrets) {
 	} else {
 		w.Given("FirewallMark", int(v.FwMark))
 	}
+	for _, lost := range foreign.Untried(v) {
+		w.Note("%s", lost)
+	}
 	for i := range v.Peers {
 		w.peer(&v.Peers[i], s)
 	}

@@ -33,6 +33,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		w.peer(&v.Peers[i], s)
 	}
 	w.NoteHost("NetworkManager masquerades no tunnel")
+	for _, lost := range slices.Concat(foreign.Untried(v), foreign.InTheClear(v)) {
+		w.Note("%s", lost)
+	}
 	w.family(ipv4)
 	w.family(ipv6)
 	return []foreign.File{{Name: "/etc/NetworkManager/system-connections/" + v.Tunnel + ".nmconnection",

@@ -30,6 +30,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	}
 	w := &writer{v: v, quick: quick(v)}
 	w.line(0, "# Tunnel %s of host %s, as its tunnel file was when `wgkeys export` wrote this.", v.Tunnel, v.Host)
+	for _, lost := range slices.Concat(foreign.Untried(v), foreign.InTheClear(v), foreign.EveryName(v)) {
+		w.line(0, "# %s", lost)
+	}
 	w.line(0, "{ pkgs, ... }:")
 	w.line(0, "{")
 	w.device()

@@ -25,6 +25,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	if v.NoBoot {
 		w.Note("it is not started at boot: leave wg-quick@%s disabled", v.Tunnel)
 	}
+	for _, lost := range slices.Concat(foreign.Untried(v), foreign.InTheClear(v), foreign.EveryName(v)) {
+		w.Note("%s", lost)
+	}
 	w.device()
 	if !w.inline {
 		w.keyFiles()
@@ -189,7 +192,11 @@ func (w *writer) rule(is4 bool, table, rule string) {
 	if is4 {
 		program = "iptables"
 	}
-	w.Line("PostUp = %s %s-A %s", program, table, rule)
+	add := "-A"
+	if table == "" { // before what lets packets through
+		add = "-I"
+	}
+	w.Line("PostUp = %s %s%s %s", program, table, add, rule)
 	w.Line("PostDown = %s %s-D %s", program, table, rule)
 }
 

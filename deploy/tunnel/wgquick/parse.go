@@ -178,8 +178,7 @@ func (p *parser) header(at foreign.Pos, text string) {
 			p.d.Comment = append(p.d.Comment, p.notes.TakeDescription()...)
 		}
 		p.section, p.first = "Peer", true
-		p.peer = &foreign.Peer{Pos: at, Routed: true}
-		p.d.Peers = append(p.d.Peers, *p.peer)
+		p.d.Peers = append(p.d.Peers, foreign.Peer{Pos: at, Routed: true})
 		p.peer = &p.d.Peers[len(p.d.Peers)-1]
 		p.comments(&p.peer.Comment)
 	default:
@@ -269,7 +268,7 @@ func (p *parser) peerKey(at foreign.Pos, key, value string) {
 	case "presharedkey":
 		peer.PresharedKey = p.PresharedKey(at, "PresharedKey", value)
 	case "endpoint": // wg(8) takes the blanks out of a line
-		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", strings.Join(strings.Fields(value), "")), at
+		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", noBlanks.Replace(value)), at
 	case "persistentkeepalive":
 		if !strings.EqualFold(value, "off") {
 			peer.Keepalive = p.Number(at, "PersistentKeepalive", value, 0, math.MaxUint16)
@@ -323,6 +322,8 @@ func (p *parser) other(at foreign.Pos, section, key string, known []string) {
 		p.Unknown(at, section, key, known)
 	}
 }
+
+var noBlanks = strings.NewReplacer(" ", "", "\t", "")
 
 // words splits the value of a key that only wg-quick reads, at commas and blanks
 // (parse_options in wg-quick's linux.bash).

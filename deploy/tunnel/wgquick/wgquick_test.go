@@ -71,6 +71,15 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestIsolateFirst: what keeps peers apart comes before what lets packets of the tunnel through.
+func TestIsolateFirst(t *testing.T) {
+	files, err := Format(views()["router"], foreign.Secrets{})
+	if err != nil || !strings.Contains(string(files[0].Text), "PostUp = iptables -I FORWARD -i %i -o %i -j DROP\n") ||
+		!strings.Contains(string(files[0].Text), "PostUp = iptables -t nat -A POSTROUTING") {
+		t.Errorf("%v\n%s", err, files[0].Text)
+	}
+}
+
 // TestFarEnd: a command gives an address its far end, with the keys in the text too. Only a
 // phone, which is not managed, runs none.
 func TestFarEnd(t *testing.T) {

@@ -1,4 +1,5 @@
 # Tunnel wg1 of host basalt, as its tunnel file was when `wgkeys export` wrote this.
+# the resolvers are asked for every name, and not only for those of ~home.example
 { pkgs, ... }:
 {
   networking.wg-quick.interfaces."wg1" = {

@@ -1,4 +1,5 @@
 # Tunnel wg0 of host basalt, as its tunnel file was when `wgkeys export` wrote this.
+# when the interface is gone packets leave in the clear: there is no kill switch
 { pkgs, ... }:
 {
   networking.wg-quick.interfaces."wg0" = {
