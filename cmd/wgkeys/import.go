@@ -165,7 +165,7 @@ func (i *intake) stray(f foreign.File) bool {
 		return false
 	}
 	clear(f.Text)
-	i.env.ui.Say("not read: %s: %s", f.Name, why)
+	i.env.ui.Say("no tunnel: %s: %s", f.Name, why)
 	return true
 }
 
