@@ -124,6 +124,25 @@ func TestGreetsOnly(t *testing.T) {
 	}
 }
 
+// TestEmptyProgram: where a full disk has left an empty file of wgkeys nothing is done, and
+// nothing is said to be done.
+func TestEmptyProgram(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{Setup: []string{"install -m 755 /dev/null /usr/local/bin/wgkeys"}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+	f.must("gen", "-q", "alpha", "beta")
+	for _, verb := range []string{"status", "plan", "apply", "confirm", "down", "rotate -y"} {
+		code, out, said := f.run(append(strings.Fields(verb), "alpha")...)
+		if code != ui.ExitFailed || !strings.Contains(said, `host "alpha": it is not installed there`) ||
+			!strings.Contains(said, "wgkeys install alpha") {
+			t.Errorf("%s exits %d: %s%s", verb, code, out, said)
+		}
+	}
+	if code, out, said := f.run("install", "-y", "alpha"); code != 0 || !strings.Contains(out, "replaced") {
+		t.Errorf("install exits %d: %s%s", code, out, said)
+	}
+}
+
 // TestNoSudo: a user whom sudo refuses is told what to write there, by every verb.
 func TestNoSudo(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,9 @@ import (
 // asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
 // newlines or exclamation marks inside, so that every login shell reads it alike. The
 // arguments are verbs and flags of ours. It says itself where the output of wgkeys begins.
-const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
+// A shell would run an empty file, which a full disk may have left of wgkeys, as a script that
+// does all of it well.
+const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; w=$(command -v wgkeys) && [ -s "$w" ] || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$w" "$@"' sh`
 
 // ApplyOptions say how to apply a view on another host.
 type ApplyOptions struct {
