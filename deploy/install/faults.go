@@ -21,6 +21,8 @@ func (c *conn) explain(err, sshErr error) error {
 	case c.sent:
 		return &fault.Fault{What: "lost host", Host: c.host, Err: err, Hint: "wgkeys install " + c.host,
 			Why: "it has the program that it had, or the new one whole"}
+	case !c.greeted && c.user == "" && c.noise != "" && errors.Is(err, ssh.ErrSilent):
+		return c.unheard(err)
 	case errors.As(err, &known):
 		return err
 	case c.greeted:
@@ -44,29 +46,30 @@ func causeOf(err, sshErr error) error {
 
 // unheard is the error for a host that never came to the first line of the protocol.
 func (c *conn) unheard(err error) error {
-	exit := (*ssh.ExitError)(nil)
 	switch {
-	case c.user != "" && errors.As(err, &exit):
-		if why, refused := ssh.SudoSaid(exit.Stderr); refused {
-			return c.noRoot(why)
-		}
-		return c.noRoot(exit.Error())
 	case c.user != "":
-		return c.noRoot(err.Error())
+		return c.noRoot(err)
 	case c.noise != "":
-		err = fmt.Errorf("it said %q", c.noise)
+		err = ssh.Instead(c.noise, err)
 	}
 	return ssh.NoShell(c.host, c.dest, err)
 }
 
-func (c *conn) noRoot(why string) error {
-	return ssh.Refusal{Host: c.host, User: c.user, Why: why, Local: c.local}.Err()
+func (c *conn) noRoot(err error) error {
+	r := ssh.Refusal{Host: c.host, User: c.user, Other: err.Error(), Local: c.local}
+	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) {
+		r.Other = exit.Error()
+		if why, refused := ssh.SudoSaid(exit.Stderr); refused {
+			r.Why, r.Other = why, ""
+		}
+	}
+	return r.Err()
 }
 
 // lacking is the error for a command that the host does not have.
 func (c *conn) lacking(command string) error {
 	if command == "sudo" {
-		return c.noRoot(ssh.NoSudo)
+		return ssh.Refusal{Host: c.host, User: c.user, Why: ssh.NoSudo, Local: c.local}.Err()
 	}
 	return fault.NewHost("cannot install wgkeys on host", c.host, fmt.Sprintf("there is no command %q", command), "")
 }

@@ -25,6 +25,8 @@ func (c *conn) explain(err, sshErr error) error {
 	switch {
 	case c.sent:
 		return c.lost(err)
+	case !c.greeted && c.user == "" && c.noise != "" && errors.Is(err, ssh.ErrSilent):
+		return c.unheard(err)
 	case errors.As(err, &known):
 		return err
 	case !c.greeted:
@@ -84,18 +86,18 @@ func (c *conn) unheard(err error) error {
 	case c.user != "":
 		return c.noRoot(err)
 	case c.noise != "":
-		err = fmt.Errorf("it said %q", quiet(c.noise))
+		err = ssh.Instead(quiet(c.noise), err)
 	}
 	return ssh.NoShell(c.host, c.dest, err)
 }
 
 func (c *conn) noRoot(err error) error {
-	r := ssh.Refusal{Host: c.host, User: c.user, Why: err.Error(), Local: c.local,
+	r := ssh.Refusal{Host: c.host, User: c.user, Other: err.Error(), Local: c.local,
 		Less: "; for push alone, where wgkeys is installed: " + c.user +
 			" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"}
 	if ended, ok := errors.AsType[*endedError](err); ok && ended.exit != nil {
 		if why, refused := ssh.SudoSaid(ended.exit.Stderr); refused {
-			r.Why = why
+			r.Why, r.Other = why, ""
 		}
 	}
 	return r.Err()

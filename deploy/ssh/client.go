@@ -101,7 +101,8 @@ type attempt struct {
 
 func (c *Client) attempt(ctx context.Context, t *try) *attempt {
 	a := &attempt{}
-	p := process{stdin: t.in.begin(), stdout: t.stdout, watch: c.Stderr, limit: c.Limit, verbose: t.verbose}
+	p := process{stdin: t.in.begin(), stdout: t.stdout, watch: c.Stderr, limit: c.Limit, verbose: t.verbose,
+		talks: talks(t.in.src)}
 	p.argv = append([]string{"ssh"}, c.argv(t)...)
 	if c.Terminal != nil && !c.Batch {
 		p.env = askpassEnvironment(c.Terminal.Askpass, c.Terminal.mark, t.mute)
@@ -133,7 +134,7 @@ func (c *Client) explain(ctx context.Context, a *attempt) error {
 		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", words.ForShell(c.dest()), 4*c.Limit)
 		return fault.WrapHost(a.err, "no answer from host", c.Host, hint)
 	case ctx.Err() != nil:
-		return fault.WrapHost(context.Cause(ctx), "stopped the command on host", c.Host, "")
+		return stopped(ctx, c.Host)
 	case a.err != nil:
 		return fault.WrapHost(a.err, "cannot run ssh for host", c.Host, "")
 	case a.code == ownFault:

@@ -24,6 +24,14 @@ type late string
 func (l late) Error() string        { return string(l) }
 func (l late) Is(target error) bool { return target == ErrSilent || target == ErrUnreachable }
 
+func quietFor(limit time.Duration) late {
+	return late(fmt.Sprintf("it has said nothing for %v", limit))
+}
+
+func endlessFor(limit time.Duration) late {
+	return late(fmt.Sprintf("it has not come to an end in %v", patienceFactor*limit))
+}
+
 // patienceFactor is how many limits a command may take in all: a host that sends a byte from
 // time to time is not waited for indefinitely.
 const patienceFactor = 10
@@ -38,11 +46,12 @@ const murmurFactor = 2
 // does not count: on a small machine many connections and other programs share the
 // processor.
 //
-// Once the host has written to standard output and standard input is not at its end, there
-// is a conversation: only the caller knows who has to speak next, so the caller has its own
-// limits (see [Patience]).
+// Once the host of a [Session] has written to standard output, and standard input is not at
+// its end, only the caller knows who has to speak next: so the caller has its own limits (see
+// [Patience]). Elsewhere it is the host, which may have stopped reading.
 type watchdog struct {
 	limit time.Duration // 0: none
+	talks bool          // it is a session
 
 	words   atomic.Int64 // reads and writes that were exchanged
 	errors  atomic.Int64 // writes to standard error
@@ -66,7 +75,7 @@ func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid
 		case <-ticker.C:
 		}
 		now, errorsNow, oursNow := w.words.Load(), w.errors.Load(), processorTime(pid)
-		busy := w.waiting.Load() > 0 || w.heard.Load() && !w.said.Load()
+		busy := w.waiting.Load() > 0 || w.talks && w.heard.Load() && !w.said.Load()
 		passed := tick - min(max(0, oursNow-ours), tick)
 		quiet, mute = quiet+passed, mute+passed
 		if busy || now != before {
@@ -96,11 +105,11 @@ func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid
 func (w *watchdog) late(quiet, mute, spent time.Duration) string {
 	switch {
 	case quiet >= w.limit:
-		return fmt.Sprintf("it has said nothing for %v", w.limit)
+		return string(quietFor(w.limit))
 	case mute >= murmurFactor*w.limit:
 		return fmt.Sprintf("it has said nothing for %v but on standard error", murmurFactor*w.limit)
 	case spent >= patienceFactor*w.limit:
-		return fmt.Sprintf("it has not come to an end in %v", patienceFactor*w.limit)
+		return string(endlessFor(w.limit))
 	}
 	return ""
 }
@@ -136,6 +145,7 @@ func (o *wordWriter) Write(p []byte) (int, error) {
 	switch {
 	case !o.heard:
 		o.w.errors.Add(1)
+		return o.out.Write(p) // which calls wait where it may wait
 	case len(p) > 0:
 		o.w.words.Add(1)
 		o.w.heard.Store(true)
@@ -143,10 +153,15 @@ func (o *wordWriter) Write(p []byte) (int, error) {
 	if o.out == nil {
 		return len(p), nil
 	}
-	// A user who reads a long plan page by page is not a silent host.
-	o.w.waiting.Add(1)
-	defer o.w.waiting.Add(-1)
+	defer o.w.wait()()
 	return o.out.Write(p)
+}
+
+// wait is called before a write that the user may delay: who reads a long plan page by page
+// is not a silent host.
+func (w *watchdog) wait() (end func()) {
+	w.waiting.Add(1)
+	return func() { w.waiting.Add(-1) }
 }
 
 // asks reports whether ssh is asking the user for something: a passphrase, a password, the

@@ -47,19 +47,22 @@ func TestSilent(t *testing.T) {
 		limit          time.Duration
 		command, heard string
 		want           string
+		in             string
 	}{
-		"no banner": {noBanner, time.Second, "true", "", "it has said nothing for 1s"},
-		"no word":   {asleep, time.Second, "sleep 60", "", "it has said nothing for 1s"},
-		"no end":    {asleep, 6 * time.Second, "echo begun; exec sleep 60", "begun\n", "it has said nothing for 6s"},
+		"no banner": {noBanner, time.Second, "true", "", "it has said nothing for 1s", ""},
+		"no word":   {asleep, time.Second, "sleep 60", "", "it has said nothing for 1s", ""},
+		"no end":    {asleep, 6 * time.Second, "echo begun; exec sleep 60", "begun\n", "it has said nothing for 6s", ""},
+		"begun, and reads no more": {asleep, 6 * time.Second, "echo begun; exec sleep 60", "begun\n",
+			"it has said nothing for 6s", strings.Repeat("more than all buffers hold ", 200_000)},
 		"drop by drop": {ssh.Local{}, 2 * time.Second, "while :; do echo .; sleep 0.3; done", ".\n",
-			"it has not come to an end in 20s"},
+			"it has not come to an end in 20s", ""},
 		"errors alone": {asleep, 2 * time.Second, "while :; do echo wait >&2; sleep 0.3; done", "",
-			"it has said nothing for 4s but on standard error"},
+			"it has said nothing for 4s but on standard error", ""},
 		"an answer, and then errors alone": {asleep, 3 * time.Second,
 			"echo begun; while :; do echo wait >&2; sleep 0.3; done", "begun\n",
-			"it has said nothing for 6s but on standard error"},
-		"here": {ssh.Local{}, time.Second, "sleep 60", "", "it has said nothing for 1s"},
-		"deaf": {ssh.Local{}, time.Second, "trap '' TERM; sleep 60 & wait", "", "it has said nothing for 1s"},
+			"it has said nothing for 6s but on standard error", ""},
+		"here": {ssh.Local{}, time.Second, "sleep 60", "", "it has said nothing for 1s", ""},
+		"deaf": {ssh.Local{}, time.Second, "trap '' TERM; sleep 60 & wait", "", "it has said nothing for 1s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +76,7 @@ func TestSilent(t *testing.T) {
 				tt.r = ssh.Local{Limit: tt.limit}
 			}
 			var out bytes.Buffer
-			err := tt.r.Run(t.Context(), tt.command, strings.NewReader(""), &out)
+			err := tt.r.Run(t.Context(), tt.command, strings.NewReader(tt.in), &out)
 			if !errors.Is(err, ssh.ErrSilent) || !errors.Is(err, ssh.ErrUnreachable) || !strings.HasSuffix(err.Error(),
 				tt.want) {
 				t.Errorf("got %v", err)

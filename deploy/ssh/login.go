@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -29,7 +30,8 @@ func SudoSaid(stderr string) (why string, refused bool) {
 type Refusal struct {
 	Host  string
 	User  string // "": not known
-	Why   string // by [SudoSaid], or another reason
+	Why   string // by [SudoSaid]
+	Other string // another reason, where sudo has given none
 	Less  string // what else would do in sudoers(5), for the hint; "": nothing
 	Local bool   // it is this machine
 }
@@ -44,6 +46,8 @@ func (r Refusal) Err() error {
 	all := "visudo -f /etc/sudoers.d/wgkeys, and add: " + user + " ALL=(root) NOPASSWD: ALL"
 	hint := "on " + r.Host + ": " + all + r.Less
 	switch {
+	case r.Other != "":
+		why = r.Other
 	case r.Why == NoSudo:
 		why = "there is no sudo"
 		hint = "name root in the tunnel file, under [hosts." + r.Host + "]: ssh = \"root@ADDRESS\"; or on " + r.Host +
@@ -55,6 +59,15 @@ func (r Refusal) Err() error {
 		hint = fault.AsRoot + "; if root lacks your ssh keys, " + hint
 	}
 	return fault.NewHost("cannot become root on host", r.Host, who+" is not root there, and "+why, hint)
+}
+
+// Instead says what a host has said instead of what was waited for, until it ended with err
+// or was given up.
+func Instead(noise string, err error) error {
+	if errors.Is(err, ErrSilent) {
+		return fmt.Errorf("it said %q, and does not begin in time", noise)
+	}
+	return fmt.Errorf("it said %q", noise)
 }
 
 // NoShell is the error of a host on which the command did not run: the login shell runs none,

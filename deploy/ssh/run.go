@@ -21,13 +21,14 @@ type Local struct {
 // Run implements [Runner] with /bin/sh.
 func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error {
 	const here = "this machine"
-	p := process{argv: []string{"/bin/sh", "-c", command}, stdin: stdin, stdout: stdout, watch: l.Stderr, limit: l.Limit}
+	p := process{argv: []string{"/bin/sh", "-c", command}, stdin: stdin, stdout: stdout, watch: l.Stderr, limit: l.Limit,
+		talks: talks(stdin)}
 	code, said, err := p.run(ctx)
 	switch {
 	case errors.Is(err, ErrSilent):
 		return fault.WrapHost(err, "stopped the command on host", here, "")
 	case ctx.Err() != nil:
-		return fault.WrapHost(context.Cause(ctx), "stopped the command on host", here, "")
+		return stopped(ctx, here)
 	case err != nil:
 		return fault.WrapHost(err, "cannot run a command on host", here, "")
 	case code != 0:
@@ -35,6 +36,21 @@ func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout 
 	}
 	return nil
 }
+
+// stopped is the error of a command that was ended because its context was.
+func stopped(ctx context.Context, host string) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		cause = tooLong{}
+	}
+	return fault.WrapHost(cause, "stopped the command on host", host, "")
+}
+
+// tooLong is [context.DeadlineExceeded] in words for the user.
+type tooLong struct{}
+
+func (tooLong) Error() string { return "it took too long" }
+func (tooLong) Unwrap() error { return context.DeadlineExceeded }
 
 func failed(host string, exit *ExitError) error {
 	return fault.WrapHost(exit, "the command failed on host", host, "")
@@ -51,6 +67,7 @@ type process struct {
 	stdin         io.Reader
 	stdout, watch io.Writer
 	limit         time.Duration
+	talks         bool                   // stdin is that of a session
 	verbose       bool                   // it is an ssh -v
 	apart         bool                   // Ctrl-C must not reach it
 	heard         func()                 // called at the first write to standard output; may be nil
@@ -63,8 +80,8 @@ type process struct {
 func (p process) run(ctx context.Context) (int, *hearing, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	said := &hearing{watch: p.watch, verbose: p.verbose, tell: p.tell}
-	w := &watchdog{limit: p.limit}
+	w := &watchdog{limit: p.limit, talks: p.talks}
+	said := &hearing{watch: p.watch, wait: w.wait, verbose: p.verbose, tell: p.tell}
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
 	cmd.Env = p.env
 	cmd.Stdout = w.output(&firstWord{w: p.stdout, heard: p.heard})

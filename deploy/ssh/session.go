@@ -33,7 +33,7 @@ func Start(ctx context.Context, r Runner, command string) *Session {
 	s := &Session{Stdin: inW, Stdout: outR, out: outR, kill: kill, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.err = r.Run(ctx, command, inR, outW)
+		s.err = r.Run(ctx, command, conversation{inR}, outW)
 		inR.Close()
 		outW.Close()
 	}()
@@ -70,8 +70,10 @@ type Patience struct {
 
 // Patience returns a limit for each answer: the session ends with an error if more than
 // limit passes between [Patience.Begin] and [Patience.End].
-func (s *Session) Patience(limit time.Duration) Patience {
-	p := Patience{time.AfterFunc(limit, func() { s.Kill(errUnanswered) }), limit}
+func (s *Session) Patience(limit time.Duration) Patience { return s.patience(limit, errUnanswered) }
+
+func (s *Session) patience(limit time.Duration, late error) Patience {
+	p := Patience{time.AfterFunc(limit, func() { s.Kill(late) }), limit}
 	p.timer.Stop()
 	return p
 }
@@ -85,6 +87,40 @@ func (p Patience) Begin() (end func()) {
 // End stops the time.
 func (p Patience) End() { p.timer.Stop() }
 
+// An AnswerLimit limits the time for one answer of a [Session], as a [Client] does for a command
+// without one: a host that says nothing for the limit is given up, and one whose answer does
+// not come to an end within ten times the limit.
+type AnswerLimit struct {
+	session    *Session
+	limit      time.Duration // 0: none
+	quiet, all *time.Timer   // nil: it has not begun, or there is no limit
+}
+
+// AnswerLimit returns a limit for an answer, which begins with [AnswerLimit.Heard].
+func (s *Session) AnswerLimit(limit time.Duration) *AnswerLimit {
+	return &AnswerLimit{session: s, limit: limit}
+}
+
+// Heard is called whenever the host has said something, or if it is to speak now.
+func (l *AnswerLimit) Heard() {
+	switch {
+	case l.limit <= 0:
+	case l.quiet == nil:
+		l.quiet = time.AfterFunc(l.limit, func() { l.session.Kill(quietFor(l.limit)) })
+		l.all = time.AfterFunc(patienceFactor*l.limit, func() { l.session.Kill(endlessFor(l.limit)) })
+	default:
+		l.quiet.Reset(l.limit)
+	}
+}
+
+// End ends the limit.
+func (l *AnswerLimit) End() {
+	if l.quiet != nil {
+		l.quiet.Stop()
+		l.all.Stop()
+	}
+}
+
 // A Greeting limits the time until a host greets. Before its first word the user may be typing
 // passphrases, so there is no limit; from then on ssh sets none, also if the word was the login
 // shell's own and nothing follows.
@@ -97,7 +133,8 @@ type Greeting struct {
 // Greeting returns the limit for each line of in up to the greeting: that of r or, if r has
 // none, the one given.
 func (s *Session) Greeting(in *bufio.Reader, r Runner, limit time.Duration) *Greeting {
-	return &Greeting{in: in, limit: s.Patience(cmp.Or(limitOf(r), limit))}
+	limit = cmp.Or(limitOf(r), limit)
+	return &Greeting{in: in, limit: s.patience(limit, quietFor(limit))}
 }
 
 // Await waits for the first word, and starts the time for a line until end is called.

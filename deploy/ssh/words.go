@@ -31,15 +31,17 @@ func Printable(s string) string {
 }
 
 // A tail is a Writer that keeps the last maxStderr bytes.
-type tail struct{ b []byte }
+type tail struct{ b []byte } // some more, so that not each Write moves them
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.b = append(t.b, p[max(0, len(p)-maxStderr):]...)
-	if over := len(t.b) - maxStderr; over > 0 {
-		t.b = append(t.b[:0], t.b[over:]...)
+	if len(t.b) > 2*maxStderr {
+		t.b = append(t.b[:0], t.kept()...)
 	}
 	return len(p), nil
 }
+
+func (t *tail) kept() []byte { return t.b[max(0, len(t.b)-maxStderr):] }
 
 // String returns the kept lines as one printable line.
 func (t *tail) String() string {
@@ -57,7 +59,7 @@ func (t *tail) last() string {
 
 func (t *tail) lines() []string {
 	var lines []string
-	for l := range strings.Lines(string(t.b)) {
+	for l := range strings.Lines(string(t.kept())) {
 		if l = Printable(l); l != "" {
 			lines = append(lines, l)
 		}
@@ -76,6 +78,7 @@ func (t *tail) lines() []string {
 type hearing struct {
 	tail
 	watch   io.Writer              // may be nil
+	wait    func() (end func())    // is called before a write to watch; may be nil
 	verbose bool                   // there may be reports
 	tell    func(line string) bool // see [Terminal.teller]; may be nil
 
@@ -89,13 +92,15 @@ type hearing struct {
 
 func (h *hearing) Write(p []byte) (int, error) {
 	h.part = append(h.part, p...)
+	rest := h.part
 	for {
-		line, rest, found := bytes.Cut(h.part, []byte("\n"))
-		if !found && len(h.part) < maxStderr {
+		line, after, found := bytes.Cut(rest, []byte("\n"))
+		if !found && len(rest) < maxStderr {
+			h.part = append(h.part[:0], rest...)
 			return len(p), nil
 		}
 		h.line(string(line))
-		h.part = append(h.part[:0], rest...)
+		rest = after
 	}
 }
 
@@ -131,6 +136,9 @@ func (h *hearing) line(line string) {
 // show shows the watcher the line that was held back, when ssh has gone on after it.
 func (h *hearing) show() {
 	if h.held != "" {
+		if h.wait != nil {
+			defer h.wait()()
+		}
 		io.WriteString(h.watch, h.held+"\n") // an error of the watcher must not stop ssh
 		h.held = ""
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRemarks: what ssh remarks about a connection is no part of an error, and not
@@ -41,6 +42,35 @@ func TestRemarks(t *testing.T) {
 		}
 	}
 }
+
+// TestFlood: of very many lines the last ones are kept.
+func TestFlood(t *testing.T) {
+	h := &hearing{}
+	for range 64 {
+		h.Write(bytes.Repeat([]byte("y\n"), 16<<10))
+	}
+	if text := h.String(); len(h.lines()) != maxStderr/2 || !strings.HasSuffix(text, "; y; y") {
+		t.Errorf("%d lines are kept", len(h.lines()))
+	}
+}
+
+// TestWaitsForWatcher: only while the user may be reading is a host not late. One that
+// writes errors without an end keeps this program busy, and is late all the same.
+func TestWaitsForWatcher(t *testing.T) {
+	w := &watchdog{limit: time.Second}
+	parsed, shown := int32(-1), int32(-1)
+	h := &hearing{wait: w.wait}
+	h.tell = func(string) bool { parsed = w.waiting.Load(); return false }
+	h.watch = watcher(func() { shown = w.waiting.Load() })
+	w.errorOutput(h).Write([]byte("no\n"))
+	if after := w.waiting.Load(); parsed != 0 || shown != 1 || after != 0 {
+		t.Errorf("waiting: %d while it is parsed, %d while it is shown, %d after that", parsed, shown, after)
+	}
+}
+
+type watcher func()
+
+func (w watcher) Write(p []byte) (int, error) { w(); return len(p), nil }
 
 // TestTriedAgainQuietly: of a connection that is tried again the watcher hears nothing.
 func TestTriedAgainQuietly(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -163,10 +162,8 @@ func (u *unbegunError) Unwrap() error {
 func (u *unbegunError) Error() string {
 	exit := (*ssh.ExitError)(nil)
 	switch {
-	case u.Unwrap() != nil:
-		return fmt.Sprintf("it said %q, and no more in time", u.noise)
 	case u.noise != "":
-		return fmt.Sprintf("it said %q", u.noise)
+		return ssh.Instead(u.noise, u.exit).Error()
 	case errors.As(u.exit, &exit):
 		return exit.Error()
 	}

@@ -139,25 +139,26 @@ func newLine(s *ssh.Session) *line {
 }
 
 // ask sends a request and waits for its answer. The connection itself limits the time up to
-// a host's first word, since ssh may have to ask the user for a password; after that a host
-// that sends nothing, not even a sign that it is working, for the time limit is given up. The
-// first word may be the login shell's own, with nothing to follow.
+// a host's first word, since ssh may have to ask the user for a password; from then on the
+// caller does. The first word may be the login shell's own, with nothing to follow.
 func (c *line) ask(ctx context.Context, question []byte, limit time.Duration, fresh bool, a *rotate.Answer) error {
 	stop := context.AfterFunc(ctx, func() { c.session.Kill(context.Cause(ctx)) })
 	defer stop()
-	c.heard.begin(func() {})
-	if limit > 0 {
-		late := time.AfterFunc(limit, func() { c.session.Kill(ssh.ErrSilent) })
-		defer late.Stop()
-		if fresh {
-			late.Stop()
-		}
-		c.heard.begin(func() { late.Reset(limit) })
+	patience := c.session.AnswerLimit(limit)
+	defer patience.End()
+	if !fresh {
+		patience.Heard()
 	}
-	if _, err := c.session.Stdin.Write(question); err != nil {
-		return err
+	c.heard.begin(patience.Heard)
+	sent := make(chan error, 1)
+	go func() { // the host speaks first, and may not read
+		_, err := c.session.Stdin.Write(question)
+		sent <- err
+	}()
+	if err := c.answers.Decode(a); err != nil {
+		return err // the end of the session ends the sending
 	}
-	return c.answers.Decode(a)
+	return <-sent
 }
 
 // A hearer reads an answer of limited length, and reports when something arrives.

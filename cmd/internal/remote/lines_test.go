@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
 )
 
 // TestLines: what is asked over a connection that waited and is lost, or says nothing, is
@@ -46,6 +49,31 @@ func TestLines(t *testing.T) {
 			h.HangUp()
 			if h.lines.n != 0 || len(h.lines.idle) != 0 {
 				t.Errorf("%d lines are left after the end", h.lines.n)
+			}
+		})
+	}
+}
+
+// TestNewLine: a host on a new connection is given up, whatever it does instead of an answer.
+func TestNewLine(t *testing.T) {
+	for name, tt := range map[string]struct{ command, why string }{
+		"it says nothing more":       {"echo " + begins + "; exec sleep 60", "it has said nothing for 1s"},
+		"it does not end its words":  {"while printf x; do sleep 0.3; done", "and does not begin in time"},
+		"it does not end its answer": {"echo " + begins + "; printf {; while echo; do sleep 0.3; done", "it has not come to an end in 10s"},
+		"it answers, and reads nothing": {"echo " + begins + `; echo '{"protocol":3,"stays":true}'; exec sleep 60`,
+			"it has said nothing for 1s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var l lines
+			_, err := l.ask(t.Context(), "shale wg0", bytes.Repeat([]byte("{}\n"), 1<<20), true, time.Second, func() *ssh.Session {
+				return ssh.Start(t.Context(), ssh.Local{}, tt.command)
+			})
+			if !errors.Is(err, ssh.ErrSilent) || !strings.Contains(fault.OneLine(err), tt.why) {
+				t.Errorf("got %v", err)
+			}
+			if l.n != 0 || len(l.idle) != 0 {
+				t.Errorf("%d lines are left", l.n)
 			}
 		})
 	}
