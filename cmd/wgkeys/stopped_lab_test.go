@@ -91,3 +91,30 @@ func TestLabDownOfKilledDevice(t *testing.T) {
 	u.Must(u.Basalt, killDevice+"; wgkeys down && ! test -e /var/run/wireguard/wg0.sock")
 	u.Same(u.Basalt, before, "after the device was killed and the tunnel taken down")
 }
+
+// TestLabStoppedOther: a tunnel whose encrypted packets go into another one, or whose port
+// another one has, is planned also while the other's device is stopped.
+func TestLabStoppedOther(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	inner := "[hosts.basalt]\naddresses = [\"10.1.0.1/24\"]\n[hosts.there]\nendpoint = \"10.99.0.7:30567\"\naddresses = [\"10.1.0.2/24\"]\n"
+	u.Write(u.Basalt, "/root/net/tunnels/in0.toml", inner)
+	u.Write(u.Basalt, "/root/net/tunnels/out0.toml", "[hosts.basalt]\nlisten_port = 5555\naddresses = [\"10.99.0.1/24\"]\n"+
+		"[hosts.other]\nendpoint = \"93.93.130.7:30568\"\nroutes = [\"10.99.0.0/24\"]\n")
+	u.Must(u.Basalt, "wgkeys gen -q -t in0 basalt there && wgkeys gen -q -t out0 basalt other && wgkeys push -q basalt && "+
+		"wgkeys apply -q -t out0 && wgkeys apply -q -t in0")
+	if link := u.Must(u.Basalt, "ip -d link show out0"); !strings.Contains(link, "tun ") {
+		return // the kernel's own device stands still with the kernel alone
+	}
+	const device = "pgrep -f '^wgkeys-device out0' | while read p; do " +
+		"[ $(readlink /proc/$p/ns/net) = $(readlink /proc/self/ns/net) ] && kill -%s $p; done; true"
+	u.Must(u.Basalt, fmt.Sprintf(device, "STOP"))
+	u.Must(u.Basalt, "timeout -s KILL 60 wgkeys plan -t in0")
+	u.Write(u.Basalt, "/root/net/tunnels/in0.toml", strings.Replace(inner, "\n", "\nlisten_port = 5555\n", 1))
+	r := u.Run(u.Basalt, "timeout -s KILL 60 wgkeys plan -t in0")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "tunnel out0 has port 5555, OUTSIDE, already") {
+		t.Errorf("a port that it has: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Must(u.Basalt, fmt.Sprintf(device, "CONT"))
+	u.Must(u.Basalt, "wgkeys down -q -t in0 && wgkeys down -q -t out0")
+}

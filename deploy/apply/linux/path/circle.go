@@ -9,9 +9,20 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A Next says where a tunnel's device sends what is routed into it for an address. It
-// reports false for a link that is no tunnel, or if the device sends it nowhere.
-type Next func(link string, to netip.Addr) (Hop, bool)
+// A Next reads a tunnel's device, and says where that sends what is routed into it for an
+// address. It reports false for a link that is no tunnel, or if the device sends it nowhere.
+type Next func(link string) func(to netip.Addr) (Hop, bool)
+
+// once reads each device once: it may have many peers, or not answer.
+func (n Next) once() Next {
+	read := map[string]func(netip.Addr) (Hop, bool){}
+	return func(link string) func(netip.Addr) (Hop, bool) {
+		if read[link] == nil {
+			read[link] = n(link)
+		}
+		return read[link]
+	}
+}
 
 // A Hop is how a device sends encrypted packets to a peer.
 type Hop struct {
@@ -26,6 +37,7 @@ func observeSome(s *apply.State, view *tunnel.View, from sender, links linksOut,
 	if err != nil {
 		return err
 	}
+	next = next.once()
 	s.Unrouted, s.Looped = f.unrouted, f.looped
 	for a, path := range f.paths {
 		if a.Is4() && translates(path.Link, links) {
@@ -105,7 +117,7 @@ func (l linksOut) next(name string, to netip.Addr, wireguard Next) (hop Hop, ok 
 		case link.carrier.To.IsValid():
 			return link.carrier, true
 		case link.kind == "wireguard" || link.kind == "tun":
-			return wireguard(name, to)
+			return wireguard(name)(to)
 		}
 	}
 	return hop, false

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -49,9 +50,13 @@ func errNoDevice(err error) error {
 	return nlmsg.Reason(err)
 }
 
-// ListenPort returns the listen port of a device, or 0 if there is no device or no port.
+// glance is how long the device of another tunnel may take, which is asked only to say more.
+const glance = 2 * time.Second
+
+// ListenPort returns the listen port of another tunnel's device, or 0 if there is no device or
+// no port.
 func (k *Client) ListenPort(name string) int {
-	d, err := k.ctl.Device(name)
+	d, err := readWithin(glance, k.ctl, name)
 	if err != nil {
 		return 0
 	}

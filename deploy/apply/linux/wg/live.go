@@ -74,20 +74,23 @@ func (d *Device) Look() (Live, error) {
 }
 
 // device reads the device, with a timeout; see [silence].
-func (d *Device) device() (*wgtypes.Device, error) {
+func (d *Device) device() (*wgtypes.Device, error) { return readWithin(silence, d.ctl, d.name) }
+
+// readWithin reads a device. One in user space may be stopped, and then never answers.
+func readWithin(limit time.Duration, ctl *wgctrl.Client, name string) (*wgtypes.Device, error) {
 	type answer struct {
 		dev *wgtypes.Device
 		err error
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		dev, err := d.ctl.Device(d.name)
+		dev, err := ctl.Device(name)
 		answers <- answer{dev, err}
 	}()
 	select {
 	case a := <-answers:
 		return a.dev, a.err
-	case <-time.After(silence):
+	case <-time.After(limit):
 		return nil, device.ErrStopped
 	}
 }

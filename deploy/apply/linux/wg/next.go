@@ -3,16 +3,23 @@ package wg
 import (
 	"net/netip"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"wgkeys/deploy/apply/linux/path"
 )
 
-// Next implements [path.Next]: of the peers' allowed IPs the longest that contains the
-// address counts.
-func (k *Client) Next(link string, to netip.Addr) (hop path.Hop, ok bool) {
-	d, err := k.ctl.Device(link)
+// Next implements [path.Next].
+func (k *Client) Next(link string) func(to netip.Addr) (path.Hop, bool) {
+	d, err := readWithin(glance, k.ctl, link)
 	if err != nil {
-		return hop, false
+		return func(netip.Addr) (hop path.Hop, ok bool) { return hop, false }
 	}
+	return func(to netip.Addr) (path.Hop, bool) { return nextHop(d, to) }
+}
+
+// nextHop finds the peer for an address: of the peers' allowed IPs the longest that contains
+// it counts.
+func nextHop(d *wgtypes.Device, to netip.Addr) (hop path.Hop, ok bool) {
 	longest := -1
 	for i := range d.Peers {
 		p := &d.Peers[i]
