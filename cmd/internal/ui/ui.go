@@ -325,14 +325,15 @@ func (u *UI) Say(format string, args ...any) {
 	}
 }
 
-// talk prints a line about the work.
+// talk prints a line about the work. What goes on after a newline in it, which may come from a
+// host, is never taken for a line of its own.
 func (u *UI) talk(line string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.bar != nil {
 		u.bar.clear() // it is drawn again below the line
 	}
-	io.WriteString(u.Stderr, prefix+Printable(line)+"\n")
+	io.WriteString(u.Stderr, prefix+strings.ReplaceAll(Printable(line), "\n", "\n"+indent)+"\n")
 }
 
 // Warn prints a warning, also with -q.

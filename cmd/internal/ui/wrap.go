@@ -30,7 +30,7 @@ const (
 
 // wrapped breaks a line of prose, which gets the prefix, at its blanks, so that no word is broken
 // at the edge of a terminal of some columns. A word that does not fit stays whole: it may be a
-// path, or a key. A terminal that is too narrow for that, or none (0), gets the line as it is.
+// path, or a key; talk indents the rest. A terminal that is too narrow for that, or none (0), gets the line as it is.
 func wrapped(line string, columns int) string {
 	room := columns - len(prefix)
 	if columns < 40 || uniseg.StringWidth(line) <= room {
@@ -43,7 +43,7 @@ func wrapped(line string, columns int) string {
 		switch {
 		case i == 0:
 		case at+1+width > room:
-			b.WriteString("\n" + indent)
+			b.WriteByte('\n')
 			at = 0
 		default:
 			b.WriteByte(' ')

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/rivo/uniseg"
+
+	"wgkeys/keyring/fault"
 )
 
 // TestWrapped: words stay whole, nothing but a blank is replaced, and no line is longer than the
@@ -18,14 +20,31 @@ func TestWrapped(t *testing.T) {
 		if n := strings.Count(got, "\n") + 1; n != lines {
 			t.Errorf("%d columns: %d lines, want %d:\n%s", columns, n, lines, got)
 		}
-		if whole := strings.ReplaceAll(got, "\n"+indent, " "); whole != said {
+		if whole := strings.ReplaceAll(got, "\n", " "); whole != said {
 			t.Errorf("%d columns: %q", columns, whole)
 		}
-		for line := range strings.Lines(prefix + got) {
+		for line := range strings.Lines(prefix + strings.ReplaceAll(got, "\n", "\n"+indent)) {
 			line = strings.TrimSuffix(line, "\n")
 			if lines > 1 && uniseg.StringWidth(line) > columns && strings.Contains(strings.TrimSpace(line), " ") {
 				t.Errorf("%d columns: %q is too long", columns, line)
 			}
 		}
+	}
+}
+
+// TestForgedLine: a newline in what a host says begins no line that looks like one of ours.
+func TestForgedLine(t *testing.T) {
+	t.Parallel()
+	var said strings.Builder
+	u := &UI{Stderr: &said}
+	u.Warn(fault.New("refused by host", "shale", "no", "as shale says: true\nwgkeys: hint: false"))
+	u.Say("shale: %s", "well\nwgkeys: error: ill")
+	for line := range strings.Lines(said.String()) {
+		if strings.HasPrefix(line, "wgkeys: hint: false") || strings.HasPrefix(line, "wgkeys: error: ill") {
+			t.Errorf("a line of its own: %q", line)
+		}
+	}
+	if !strings.Contains(said.String(), "\n"+indent+"wgkeys: hint: false\n") {
+		t.Errorf("said %q", said.String())
 	}
 }
