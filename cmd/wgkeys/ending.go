@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh"
 	"wgkeys/keyring/fault"
 )
 
@@ -52,11 +53,13 @@ func lingers(u *ui.UI, signals <-chan os.Signal) {
 			// SIGHUP after SIGTERM (systemd.kill(5), SendSIGHUP=): the two together count as
 			// one.
 			if s != syscall.SIGHUP && time.Since(first) > endAgain {
+				ssh.EndAll()
 				const left = "what was begun may be unfinished; the same command finishes it"
 				u.Exit(fault.New("ended at the second signal", "", left, ""))
 			}
 		case <-late:
 			if looks.Load() {
+				ssh.EndAll()
 				u.Exit(fault.New("interrupted", "", "there was no answer", ""))
 			}
 		}

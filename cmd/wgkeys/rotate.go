@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -112,7 +113,15 @@ func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	if err := e.confirmed(question); err != nil {
 		return err
 	}
+	several := q.Count() > 1
+	e.hosts.Uninterrupted = several && interruptible() // the one under way is finished
+	said := context.AfterFunc(e.ctx, func() {
+		if several {
+			e.ui.Say("no more keys are begun; the one under way is finished, and a second signal ends at once")
+		}
+	})
 	errs := q.Run(e.ctx)
+	said()
 	failed := q.NotDone()
 	errs = append(errs, notRotated(e, q)...)
 	if e.cli.Bool("dry-run") && len(errs) == 0 {

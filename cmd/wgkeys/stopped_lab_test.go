@@ -97,7 +97,8 @@ func TestLabDownOfKilledDevice(t *testing.T) {
 func TestLabStoppedOther(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)
-	inner := "[hosts.basalt]\naddresses = [\"10.1.0.1/24\"]\n[hosts.there]\nendpoint = \"10.99.0.7:30567\"\naddresses = [\"10.1.0.2/24\"]\n"
+	inner := "[hosts.basalt]\naddresses = [\"10.1.0.1/24\"]\n[hosts.there]\nendpoint = \"10.99.0.7:30567\"\n" +
+		"addresses = [\"10.1.0.2/24\"]\n"
 	u.Write(u.Basalt, "/root/net/tunnels/in0.toml", inner)
 	u.Write(u.Basalt, "/root/net/tunnels/out0.toml", "[hosts.basalt]\nlisten_port = 5555\naddresses = [\"10.99.0.1/24\"]\n"+
 		"[hosts.other]\nendpoint = \"93.93.130.7:30568\"\nroutes = [\"10.99.0.0/24\"]\n")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	laboratory "wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/ssh/ptytest"
+	"wgkeys/deploy/ssh/sshtest"
 )
 
 // A terminal is what a person sits at: a pseudo-terminal, with one command in the
@@ -310,4 +312,47 @@ func (v *lockedVault) bar() {
 	if last := line[strings.LastIndex(line, "\r")+1:]; strings.TrimSpace(strings.ReplaceAll(last, "\x1b[K", "")) != "" {
 		v.Errorf("the bar stays on the screen: %q", line)
 	}
+}
+
+// TestTerminalInterruptsSeveral: at Ctrl-C the rotation under way goes on, and its ssh with it;
+// at the second signal no ssh stays behind.
+func TestTerminalInterruptsSeveral(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand echo wgkeys begins; exec sleep 300"}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s, "beta": s})
+	f.must("gen", "-q", "alpha", "beta")
+	for verb, does := range map[string]string{
+		"rotate -y": "the one under way is finished", "push": "those under way are finished",
+		"plan": "", "apply": "those under way are finished",
+	} {
+		t.Run(verb, func(t *testing.T) {
+			args := append([]string{"-c", `trap : INT; "$@"; echo "status $?"; sleep 300`, "sh", "env", "-C", f.dir,
+				"PATH=" + f.bin + ":" + os.Getenv("PATH"), "HOME=" + f.bin, "wgkeys"}, strings.Fields(verb)...)
+			x := onTerminal(t, "sh", append(args, "--timeout", "100s", "alpha", "beta")...) // whose shell stays
+			x.until("all hosts to be asked", func() bool { return len(sshOf(f)) >= 2 })
+			before := sshOf(f)
+			x.types("\x03")
+			if does != "" {
+				x.shows("a second signal ends at once")
+				if !strings.Contains(x.said(), does) || !slices.Equal(sshOf(f), before) {
+					t.Errorf("after the first signal %d of %d run: %s", len(sshOf(f)), len(before), x.shown())
+				}
+			}
+			x.until("the end", func() bool {
+				ended := strings.Contains(x.shown(), "status 1")
+				if !ended { // a second signal within a second is taken for an echo of the first
+					x.types("\x03")
+					time.Sleep(300 * time.Millisecond)
+				}
+				return ended
+			})
+			x.until("no ssh to be left", func() bool { return len(sshOf(f)) == 0 })
+		})
+	}
+}
+
+// sshOf returns the ssh processes of a fleet.
+func sshOf(f *fleet) []string {
+	out, _ := exec.Command("pgrep", "-f", "^[^ ]*ssh -F "+f.bin+"/config").Output()
+	return strings.Fields(string(out))
 }

@@ -98,6 +98,7 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, said, err
 	}
+	defer note(cmd.Cancel)()
 	if p.limit > 0 {
 		go w.look(ctx, cancel, cmd.Process.Pid)
 	}

@@ -57,18 +57,18 @@ func TestLines(t *testing.T) {
 // TestNewLine: a host on a new connection is given up, whatever it does instead of an answer.
 func TestNewLine(t *testing.T) {
 	for name, tt := range map[string]struct{ command, why string }{
-		"it says nothing more":       {"echo " + begins + "; exec sleep 60", "it has said nothing for 1s"},
-		"it does not end its words":  {"while printf x; do sleep 0.3; done", "and does not begin in time"},
-		"it does not end its answer": {"echo " + begins + "; printf {; while echo; do sleep 0.3; done", "it has not come to an end in 10s"},
+		"it says nothing more":      {"echo " + begins + "; exec sleep 60", "it has said nothing for 1s"},
+		"it does not end its words": {"while printf x; do sleep 0.3; done", "and does not begin in time"},
+		"it does not end its answer": {"echo " + begins + "; printf {; while echo; do sleep 0.3; done",
+			"it has not come to an end in 10s"},
 		"it answers, and reads nothing": {"echo " + begins + `; echo '{"protocol":3,"stays":true}'; exec sleep 60`,
 			"it has said nothing for 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var l lines
-			_, err := l.ask(t.Context(), "shale wg0", bytes.Repeat([]byte("{}\n"), 1<<20), true, time.Second, func() *ssh.Session {
-				return ssh.Start(t.Context(), ssh.Local{}, tt.command)
-			})
+			dial := func() *ssh.Session { return ssh.Start(t.Context(), ssh.Local{}, tt.command) }
+			_, err := l.ask(t.Context(), "shale wg0", bytes.Repeat([]byte("{}\n"), 1<<20), true, time.Second, dial)
 			if !errors.Is(err, ssh.ErrSilent) || !strings.Contains(fault.OneLine(err), tt.why) {
 				t.Errorf("got %v", err)
 			}
