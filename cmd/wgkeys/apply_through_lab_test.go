@@ -88,6 +88,8 @@ func docker28(tool, ports string) string {
 		$X -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE`)
 }
 
+const trusts = "$X -t raw -A PREROUTING -d 172.17.0.2/32 -i wg0 -j ACCEPT; "
+
 const publishes = `$X -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 22 -j ACCEPT
 		$X -t raw -A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP`
 
@@ -146,8 +148,7 @@ func throughCases(tool string) []throughCase {
 		{"Docker", docker28(tool, ""), without(tool), reachContainer, []string{toContainer}, byThemselves},
 		{"Docker, published", docker28(tool, with(tool, publishes)), without(tool), reachPublished, []string{toPublished},
 			byDaemonJSON},
-		{"Docker, trusted", docker28(tool, with(tool, "$X -t raw -A PREROUTING -d 172.17.0.2/32 -i wg0 -j ACCEPT; "+publishes)),
-			without(tool), reachPublished, nil, ""},
+		{"Docker, trusted", docker28(tool, with(tool, trusts+publishes)), without(tool), reachPublished, nil, ""},
 		{"Docker 27", with(tool, docker27), without(tool), reachContainer, []string{
 			"IPv4 from the tunnel to eth0, " + toContainer + ", " + toGuest,
 			"IPv4 answers from eth0 to the tunnel, IPv4 answers from 192.168.122.0/24 on virbr0 to the tunnel"}, byThemselves},

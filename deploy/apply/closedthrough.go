@@ -50,8 +50,8 @@ func goesElsewhere(p *planner, to Reached) bool {
 
 func packetThrough(p *planner, to Reached) firewall.Packet {
 	inside, _ := insidePrefix(p, familyThrough(to))
-	return firewall.Packet{Family: familyThrough(to), In: tunnelLink(p), Out: firewall.Link{Name: to.Link, Index: to.Index},
-		Source: inside, Dest: to.Prefix, Remote: true, Direct: true}
+	return firewall.Packet{Family: familyThrough(to), In: tunnelLink(p), Source: inside, Dest: to.Prefix,
+		Out: firewall.Link{Name: to.Link, Index: to.Index}, Remote: true, Direct: true}
 }
 
 func wayThrough(p *planner, to Reached) way {
