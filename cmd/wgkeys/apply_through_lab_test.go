@@ -225,6 +225,12 @@ func routesThrough(u *labtest.Users) {
 			"ip route add default via 93.93.130.1; ip route del 10.66.7.0/24", ""},
 		{"no route, and another name", known + "ip route del default; iptables-nft -t nat -A PREROUTING -i wg0 -d 10.66.0.0/16 " +
 			"-j NETMAP --to 172.17.0.0/16", "ip route add default via 93.93.130.1; " + without("iptables-nft"), ""},
+		{"rp_filter", "sysctl -qw net.ipv4.conf.all.rp_filter=1; ip route add default via 93.93.130.1 table 88; " +
+			"ip rule add to 10.77.0.2 lookup 88", "sysctl -qw net.ipv4.conf.all.rp_filter=0; ip rule del to 10.77.0.2 lookup 88; ip route flush table 88",
+			"this host drops what comes from 10.77.0.2 through wg0 for 172.17.0.0/16, 192.168.122.0/24, since it sends what is for 10.77.0.2 elsewhere (rp_filter): ip -4 route get 10.77.0.2"},
+		{"a rule that asks where it comes in", "ip rule add iif wg0 lookup 77; ip route add 10.66.0.0/16 dev docker0 table 77; " +
+			docker28("iptables-nft", ""), "ip rule del iif wg0 lookup 77; " + without("iptables-nft"),
+			"drops IPv4 from the tunnel to 10.66.0.0/16 on docker0, IPv4 from the tunnel to 172.17.0.0/16 on docker0: "},
 		{"what is not known further on is nowhere", known + "ip route del default; ip route add blackhole 10.66.0.0/16",
 			"ip route add default via 93.93.130.1; ip route del blackhole 10.66.0.0/16", ""},
 		{"an address of its own, and a network that is a part of a prefix", "ip address add 10.90.0.1/16 dev own0; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i wg0 ! -o own0 -j ACCEPT; " +

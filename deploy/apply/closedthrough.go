@@ -156,3 +156,19 @@ func findUnreached(p *planner) {
 		}
 	}
 }
+
+// findRefused finds that this host takes nothing from a peer for other networks.
+func findRefused(p *planner) {
+	var from netip.Addr
+	var networks []string
+	for _, to := range p.state.Through {
+		if to.Refused.IsValid() && !goesElsewhere(p, to) {
+			from, networks = to.Refused, append(networks, to.Prefix.String())
+		}
+	}
+	if networks == nil || p.state.Link == nil || !p.state.Link.Up || steers(p) {
+		return
+	}
+	p.find("this host drops what comes from %s through %s for %s, since it sends what is for %s elsewhere (rp_filter): "+
+		"ip -4 route get %s", from, p.view.Tunnel, firstOf(networks), from, from)
+}

@@ -177,6 +177,10 @@ routes = ["0.0.0.0/0"]
 			s.Through = []apply.Reached{{Prefix: netip.MustParsePrefix("10.5.0.0/16"), Addr: netip.MustParseAddr("10.5.0.1"),
 				Unrouted: true}}
 		}, want: []string{"nothing that peers send to 10.5.0.0/16 through this host gets there: it has no route to it: ip -4 route get 10.5.0.1"}},
+		{name: "a peer from which nothing is taken, before it is up", text: alone, look: func(s *apply.State) {
+			s.Through = []apply.Reached{{Prefix: netip.MustParsePrefix("10.5.0.0/16"), Addr: netip.MustParseAddr("10.5.0.1"),
+				Link: "lan0", Index: 12, Refused: netip.MustParseAddr("10.9.0.2")}}
+		}},
 		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"),
 			look: func(s *apply.State) {
 				s.Uplinks = nil

@@ -36,6 +36,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findTranslated(p)
 	findMaster(p)
 	findUnreached(p)
+	findRefused(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

@@ -139,6 +139,7 @@ type Reached struct {
 	Link     string     // by which it is reached, other than the tunnel's
 	Index    int        // of the link
 	Part     bool       // the rest is reached otherwise, if at all
+	Refused  netip.Addr // a peer whose packets for it are dropped since those to the peer leave elsewhere
 	Unrouted bool       // it is not reached: there is no route to it, nor to any part
 }
 

@@ -61,7 +61,7 @@ func (t *throughs) look(prefix netip.Prefix) error {
 	parts := t.parts(prefix)
 	for _, part := range parts {
 		addr := t.probe(part)
-		r, err := t.ask(addr)
+		r, err := t.route(addr)
 		switch {
 		case errors.Is(err, unix.ENETUNREACH) && len(parts) == 1:
 			err = t.addUnrouted(prefix, addr)
@@ -111,7 +111,8 @@ func (t *throughs) add(whole, part netip.Prefix, addr netip.Addr, r routed) erro
 	if r.bits > part.Bits() {
 		part = netip.PrefixFrom(addr, r.bits).Masked()
 	}
-	one := apply.Reached{Prefix: part, Addr: addr, Link: link.Attrs().Name, Index: r.link, Part: part != whole}
+	one := apply.Reached{Prefix: part, Addr: addr, Link: link.Attrs().Name, Index: r.link, Part: part != whole,
+		Refused: r.refused}
 	same := func(o apply.Reached) bool { return o.Prefix == one.Prefix && o.Link == one.Link }
 	if i := slices.IndexFunc(t.found, same); i >= 0 {
 		t.found[i].Part = t.found[i].Part && one.Part
@@ -144,12 +145,60 @@ type routed struct {
 	kind byte // RTN_*
 	bits int
 	link int
+
+	refused netip.Addr // a peer from which it takes no packet for there
 }
 
-func (t *throughs) ask(to netip.Addr) (r routed, err error) {
+// route asks for a packet that a peer sends, since rules may look at where it comes in. Where
+// that is not known yet, or this host does not forward yet, it asks for one of its own.
+//
+// The kernel drops a packet whose source it would not send back by the same interface, as
+// rp_filter says: EXDEV, and from Linux 6.14 on EINVAL.
+func (t *throughs) route(to netip.Addr) (r routed, err error) {
+	from := t.peer(to.Is4())
+	if t.own == 0 || !from.IsValid() {
+		return t.ask(to, from, 0)
+	}
+	r, err = t.ask(to, from, t.own)
+	if err == nil {
+		return r, nil
+	}
+	refused := to.Is4() && (errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EINVAL))
+	if r, err = t.ask(to, from, 0); err == nil && refused {
+		r.refused = from
+	}
+	return r, err
+}
+
+// peer is an address of the first peer that has one of the family.
+func (t *throughs) peer(is4 bool) netip.Addr {
+	for i := range t.view.Peers {
+		for _, p := range t.view.Peers[i].AllowedIPs {
+			if p.Addr().Is4() == is4 && p.IsSingleIP() {
+				return p.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// ask asks for the route to an address: of a packet that comes in from another one by a link,
+// or of one of this host's own.
+func (t *throughs) ask(to, from netip.Addr, in int) (r routed, err error) {
 	request, err := routeRequest(netip.AddrPortFrom(to, 0), sender{})
 	if err != nil {
 		return r, err
+	}
+	if in != 0 {
+		request.Data[2] = byte(from.BitLen())
+		e := mdlayher.NewAttributeEncoder()
+		e.Bytes(unix.RTA_SRC, from.AsSlice())
+		e.Uint32(unix.RTA_IIF, uint32(in))
+		more, err := e.Encode()
+		if err != nil {
+			return r, err
+		}
+		request.Data = append(request.Data, more...)
 	}
 	answer, err := t.conn.Execute(request)
 	if err != nil || len(answer) != 1 || len(answer[0].Data) < unix.SizeofRtMsg {
