@@ -140,3 +140,33 @@ func (s *safeBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// TestLabApplyForwardsByEachLink: a host that is a router already may have new interfaces, and
+// an uplink, that do not forward.
+func TestLabApplyForwardsByEachLink(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	file := strings.Replace(defaultRouteTunnel, "0.0.0.0/0", "192.0.2.0/24", 1)
+	u.Tunnel(file)
+	u.Must(u.Shale, "sysctl -qw net.ipv4.ip_forward=1 && sysctl -qw net.ipv4.conf.default.forwarding=0 net.ipv4.conf.eth0.forwarding=0")
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Basalt, "wgkeys apply -q shale")
+	const own = "sysctl -n net.ipv4.conf.wg0.forwarding net.ipv4.conf.eth0.forwarding"
+	if got := u.Must(u.Shale, own); got != "1\n1\n" {
+		t.Errorf("after apply the two are %q", got)
+	}
+	u.Must(u.Shale, "sysctl -qw net.ipv4.conf.wg0.forwarding=0")
+	u.Must(u.Basalt, "wgkeys apply -q shale")
+	if got := u.Must(u.Shale, own); got != "1\n1\n" {
+		t.Errorf("once somebody has turned it off on wg0, apply leaves %q", got)
+	}
+	other := strings.NewReplacer("30567", "30568", "10.7.0.", "10.8.0.", "192.0.2.0/24", "192.0.2.0/25").Replace(file)
+	u.Write(u.Basalt, "/root/net/tunnels/wg1.toml", other)
+	u.Must(u.Basalt, "wgkeys gen -q -t wg1 shale basalt && wgkeys push -q -t wg1 shale && wgkeys apply -q -t wg1 shale")
+	u.Must(u.Shale, "wgkeys down -q -t wg0")
+	if got := u.Must(u.Shale, "sysctl -n net.ipv4.conf.wg1.forwarding net.ipv4.conf.eth0.forwarding"); got != "1\n1\n" {
+		t.Errorf("for the other tunnel, down of the first leaves %q", got)
+	}
+	u.Must(u.Shale, "wgkeys down -q -t wg1")
+	u.Same(u.Shale, before, "after both are down")
+}

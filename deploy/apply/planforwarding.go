@@ -116,5 +116,30 @@ func (p *forwarding) setForwarding() {
 	}
 	if p.view.ForwardIPv4 {
 		p.set(forward4, "1", "%s is a router for IPv4", p.view.Host)
+		p.forwardIPv4()
+	}
+}
+
+// forwardIPv4 has packets forwarded that come in by the tunnel or by an uplink that has it
+// off: ip_route_input_slow() asks the interface alone, and a host that was a router already
+// may have another default for new interfaces.
+func (p *forwarding) forwardIPv4() {
+	links := map[string]string{p.view.Tunnel: "what comes in by the tunnel is forwarded"}
+	for _, u := range p.uplinks() {
+		if u.IPv4 {
+			links[u.Name] = u.Name + " is an uplink: what comes in by it is forwarded"
+		}
+	}
+	for _, link := range slices.Sorted(maps.Keys(links)) {
+		key := forwarding4Of(link)
+		now, known := p.now[key]
+		if !known && link == p.view.Tunnel {
+			now = p.now[p.inherited(key)]
+		}
+		// What another tunnel has set with ip_forward is shared with that already.
+		alone := p.others.Has(journal.Sysctl.Of(key)) && !p.others.Has(journal.Sysctl.Of(forward4))
+		if alone || same(now, "0") {
+			p.set(key, "1", "%s", links[link])
+		}
 	}
 }

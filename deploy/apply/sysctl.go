@@ -87,6 +87,7 @@ func same(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fie
 
 func acceptRA(link string) string { return interfaces6 + link + "/accept_ra" }
 
+func forwarding4Of(link string) string     { return "net/ipv4/conf/" + link + "/forwarding" }
 func forwardingOf(link string) string      { return interfaces6 + link + "/forwarding" }
 func forceForwardingOf(link string) string { return interfaces6 + link + "/force_forwarding" }
 
