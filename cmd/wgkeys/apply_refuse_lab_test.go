@@ -59,6 +59,9 @@ hint: run the same command as root, with sudo before it, and by its full path if
 	{name: "an interface of somebody else's", set: "ip link add wg0 type veth peer name wg0p", unset: "ip link del wg0", says: `
 error: will not touch the interface "wg0": it is there already and wgkeys did not make it
 hint: bring it down the way it was brought up (wg-quick down wg0, or ip link del wg0), then run wgkeys apply again`},
+	{name: "another name of somebody else's interface", set: "ip link property add dev eth0 altname wg0", unset: "ip link property del dev eth0 altname wg0", says: `
+error: will not touch the interface "eth0": it has the tunnel's name, wg0, as another name of its own
+hint: ip link property del dev eth0 altname wg0, or wgkeys mv -t wg0 NEW, with another name for the tunnel`},
 	{name: "a route of somebody else's", set: "ip -6 route add 2001:db8:7767::2/128 dev eth0", unset: "ip -6 route del 2001:db8:7767::2/128 dev eth0", says: `
 error: cannot route into tunnel wg0 the prefix "2001:db8:7767::2/128": there is already a route through eth0 of the same metric
 hint: remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file`},

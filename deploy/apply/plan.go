@@ -1,6 +1,10 @@
 package apply
 
-import "wgkeys/deploy/tunnel"
+import (
+	"net/netip"
+
+	"wgkeys/deploy/tunnel"
+)
 
 // A Plan is the way from what the kernel has to what is wanted.
 type Plan struct {
@@ -14,6 +18,10 @@ type Plan struct {
 	// that wins over the tunnel's. A status of the host is not clean while there are
 	// any.
 	Findings []string
+
+	// Beside are the prefixes that other interfaces have routes to as well. Notes and Findings
+	// tell of them.
+	Beside []netip.Prefix
 
 	Missing []error // what [Run] could not do, and the tunnel works without
 

@@ -18,6 +18,10 @@ func lookBeside(p *planner) {
 	for _, a := range p.state.Hurdles.Addresses {
 		p.find("address %s, INSIDE, is also on %s: packets to and from it go by one of the two alone. Give one of them another address", a.Addr, a.Link)
 	}
+	for _, a := range p.state.Hurdles.Peers {
+		p.find("%s, INSIDE, does not go to peer %s: it is an address of this host too, on %s, and what is for it stays here. "+
+			"Give one of the two another address, or: ip addr show to %s", a.Addr, a.Peer, a.Link, a.Addr)
+	}
 	if len(p.state.Hurdles.Routes) == 0 {
 		return
 	}

@@ -165,9 +165,30 @@ func TestAstray(t *testing.T) {
 		found bool
 	}{{[]string{"wg0", "wg0", "wg0"}, false}, {[]string{"wg0", "eth0", "wg0"}, false},
 		{[]string{"eth0", "wg0", "eth0"}, true}, {[]string{""}, true}} {
-		if got := apply.Astray(v, ways(c.links...)); (got != nil) != c.found {
+		if got := apply.Astray(v, ways(c.links...), nil); (got != nil) != c.found {
 			t.Errorf("%q: %q", c.links, got)
 		}
+	}
+}
+
+// TestAstrayNarrow: of narrow routes the first is told, with how many others there are, but for
+// those that another interface has too.
+func TestAstrayNarrow(t *testing.T) {
+	v := view(t, besideTunnel, "a", nil)
+	beside, only := netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("192.168.0.0/16")
+	both := []apply.Way{{Prefix: beside, Addr: beside.Addr(), Link: "eth1"}, {Prefix: only, Addr: only.Addr()}}
+	const also = " (and likewise with one other route)"
+	if got := apply.Astray(v, both, nil); len(got) != 1 || !strings.HasPrefix(got[0], beside.String()) ||
+		!strings.HasSuffix(got[0], also) {
+		t.Errorf("both: %q", got)
+	}
+	if got := apply.Astray(v, both, []netip.Prefix{beside}); len(got) != 1 || !strings.HasPrefix(got[0], only.String()) ||
+		strings.HasSuffix(got[0], also) {
+		t.Errorf("the one that is not told of: %q", got)
+	}
+	both[0].Local, both[1].Link = true, "wg0"
+	if got := apply.Astray(v, both, nil); got != nil {
+		t.Errorf("the host's own address: %q", got)
 	}
 }
 

@@ -12,6 +12,7 @@ type State struct {
 	LinkIndex    int            // the kernel's number of the link, or of the one that was renamed
 	Renamed      string         // what somebody renamed our link to; "": nobody did
 	Link         *Link          // nil: there is no such interface
+	RealName     string         // the link's, where the tunnel's is only another one for it (ip-link(8), "altname"); "": it is not
 	Device       Device         // of the link
 	Peers        []Peer         // of the link
 	Addresses    []Address      // on the link, without link-local ones
@@ -25,7 +26,7 @@ type State struct {
 
 	Unreachables []Unreachable // of the metric of ours, in any table
 	Inner        []string      // interfaces of networks that reach the sources to masquerade by themselves
-	Ways         []Way         // what the kernel says of the wide routes of the view
+	Ways         []Way         // what the kernel says of the routes of the view
 	Through      []Reached     // what it says of those that peers reach through this host
 
 	Proxies  []Proxy           // proxy neighbours on all interfaces
@@ -129,6 +130,7 @@ type Way struct {
 	Prefix netip.Prefix
 	Addr   netip.Addr
 	Link   string
+	Local  bool // the address is this host's own
 }
 
 // A Reached is a prefix that peers reach through this host, or the part of one for which the
@@ -160,6 +162,7 @@ type Hurdles struct {
 	Fixed     map[string]string // kernel parameters that cannot be set, and why
 	Routes    []OtherRoute      // through other interfaces
 	Addresses []OtherAddress    // on other interfaces
+	Peers     []OtherAddress    // to which the view has a route, and which are this host's own
 	Digest    uint64            // of all such routes, whether the view has to do with them or not
 }
 
@@ -185,6 +188,7 @@ const (
 type OtherAddress struct {
 	Addr netip.Addr
 	Link string
+	Peer string // it is not the host's own in the view, but leads to that peer
 }
 
 // NoIPv6AtAll is where no parameter turns it on.

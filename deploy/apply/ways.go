@@ -10,40 +10,55 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Astray tells which wide routes of the view the kernel does not send into the
-// tunnel, by its own answers: another rule or route comes first. One address alone
-// may have a route of its own.
-func Astray(view *tunnel.View, ways []Way) []string {
+// Astray tells which routes of the view the kernel does not send into the tunnel, by its own
+// answers: another rule or route comes first. One address alone may have a route of its own.
+// The plan tells of a route that another interface has too (beside), see [lookBeside].
+func Astray(view *tunnel.View, ways []Way, beside []netip.Prefix) (found []string) {
 	if normalTable(view.Table) != 0 {
 		return nil // who sees to the rules himself decides what goes there
 	}
-	astray, asked := map[netip.Prefix][]Way{}, map[netip.Prefix]int{}
+	past, asked := map[netip.Prefix][]Way{}, map[netip.Prefix]int{}
 	for _, w := range ways {
 		asked[w.Prefix]++
-		if w.Link != view.Tunnel {
-			astray[w.Prefix] = append(astray[w.Prefix], w)
+		if w.Link != view.Tunnel && !w.Local {
+			past[w.Prefix] = append(past[w.Prefix], w)
 		}
 	}
-	var found []string
+	var narrow []Way
 	for i := range view.Routes {
 		r := &view.Routes[i]
-		list := astray[r.Prefix]
+		list := past[r.Prefix]
 		if len(list) == 0 || len(list) == 1 && asked[r.Prefix] > 1 || normalMetric(r.Prefix, r.Metric) != 0 {
 			continue // who gives a metric wants it to be compared
 		}
-		found = append(found, tellAstray(view.Tunnel, list[0]))
+		if r.Prefix.Bits() < wide {
+			found = append(found, tellAstray(view.Tunnel, list[0], 0))
+		} else if !slices.Contains(beside, r.Prefix) {
+			narrow = append(narrow, list[0])
+		}
+	}
+	if len(narrow) > 0 {
+		found = append(found, tellAstray(view.Tunnel, narrow[0], len(narrow)-1))
 	}
 	return found
 }
 
-func tellAstray(link string, w Way) string {
+// tellAstray tells of one route, and of how many others there are.
+func tellAstray(link string, w Way, others int) string {
 	family := Route{Prefix: w.Prefix}.family()
 	where := "by " + w.Link + ", past the tunnel"
 	if w.Link == "" {
 		where = "nowhere"
 	}
-	return fmt.Sprintf("%s is to go through %s, and the kernel sends what is for %s %s, since another rule or route comes first: ip %s route get %s; ip %s rule",
-		w.Prefix, link, w.Addr, where, family, w.Addr, family)
+	also := ""
+	switch {
+	case others == 1:
+		also = " (and likewise with one other route)"
+	case others > 1:
+		also = fmt.Sprintf(" (and likewise with %d other routes)", others)
+	}
+	return fmt.Sprintf("%s is to go through %s, and the kernel sends what is for %s %s, since another rule or route comes first: ip %s route get %s; ip %s rule%s",
+		w.Prefix, link, w.Addr, where, family, w.Addr, family, also)
 }
 
 // findAstray comes last. Before steps that change the ways, what the kernel says
@@ -52,7 +67,7 @@ func findAstray(p *planner) {
 	if steers(p) {
 		return
 	}
-	for _, found := range Astray(p.view, p.state.Ways) {
+	for _, found := range Astray(p.view, p.state.Ways, p.plan.Beside) {
 		p.find("%s", found)
 	}
 }

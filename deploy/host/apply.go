@@ -192,7 +192,7 @@ func (h *Host) tellAstray(ctx context.Context, plan *apply.Plan) {
 	if len(plan.Steps) == 0 || plan.View == nil {
 		return
 	}
-	for _, found := range h.s.Astray(plan.View) {
+	for _, found := range h.s.Astray(plan) {
 		h.tell(Finding(found))
 	}
 	for _, found := range h.s.Lost(ctx, plan.View) {

@@ -114,7 +114,7 @@ func (k *Kernel) Nudge(name string, peers []keyring.PublicKey) error {
 	return k.wg.NudgePeers(name, peers)
 }
 
-// Ways returns how the kernel routes addresses in the view's wide routes at present.
+// Ways returns how the kernel routes addresses in the view's routes at present.
 func (k *Kernel) Ways(view *tunnel.View) []apply.Way { return path.Ways(k.nl, view) }
 
 // FreshNeeds returns what shows that others need the parameters that the plan is the first

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -95,26 +96,40 @@ func (k *Kernel) observePort(s *apply.State, view *tunnel.View) {
 	}
 }
 
-// observeSameAddresses finds the view's addresses on other interfaces.
+// observeSameAddresses finds the view's addresses on other interfaces, and those of its peers
+// that this host has itself.
 func observeSameAddresses(nl *netlink.Handle, link netlink.Link, s *apply.State, view *tunnel.View) error {
-	if len(view.Addresses) == 0 {
-		return nil
-	}
-	wanted := map[netip.Addr]bool{}
-	for _, a := range view.Addresses {
-		wanted[a.Addr()] = true
-	}
 	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
+	others := make(map[netip.Addr]int, len(addrs)) // the interface
 	for _, a := range addrs {
-		p, ok := nlmsg.Prefix(a.IPNet)
-		if !ok || !wanted[p.Addr()] || link != nil && a.LinkIndex == link.Attrs().Index {
-			continue
+		if p, ok := nlmsg.Prefix(a.IPNet); ok && (link == nil || a.LinkIndex != link.Attrs().Index) {
+			others[p.Addr()] = a.LinkIndex
 		}
-		if l, err := nl.LinkByIndex(a.LinkIndex); err == nil {
-			s.Hurdles.Addresses = append(s.Hurdles.Addresses, apply.OtherAddress{Addr: p.Addr(), Link: l.Attrs().Name})
+	}
+	has := func(p netip.Prefix) (o apply.OtherAddress, found bool) {
+		index, found := others[p.Addr()]
+		if found {
+			l, err := nl.LinkByIndex(index)
+			if found = err == nil; found {
+				o = apply.OtherAddress{Addr: p.Addr(), Link: l.Attrs().Name}
+			}
+		}
+		return o, found
+	}
+	for _, a := range view.Addresses {
+		if o, found := has(a); found {
+			s.Hurdles.Addresses = append(s.Hurdles.Addresses, o)
+		}
+	}
+	for i := range view.Routes {
+		if r := &view.Routes[i]; r.Prefix.IsSingleIP() && !slices.Contains(view.Addresses, r.Prefix) {
+			if o, found := has(r.Prefix); found {
+				o.Peer = r.Peer
+				s.Hurdles.Peers = append(s.Hurdles.Peers, o)
+			}
 		}
 	}
 	return nil

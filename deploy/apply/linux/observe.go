@@ -40,7 +40,7 @@ func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
 	if err := k.observeRenamed(l, s, entries.LinkNumber(name)); err != nil {
 		return nil, err
 	}
-	if err := k.observeTunnel(l, s, view); err != nil {
+	if err := k.observeTunnel(l, name, s, view); err != nil {
 		return nil, err
 	}
 	if err := k.observeRouting(name, s, view, few); err != nil {
@@ -71,7 +71,7 @@ func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
 }
 
 // observeTunnel reads the routes, and the link with its peers if there is one.
-func (k *Kernel) observeTunnel(l netlink.Link, s *apply.State, view *tunnel.View) error {
+func (k *Kernel) observeTunnel(l netlink.Link, name string, s *apply.State, view *tunnel.View) error {
 	if view != nil {
 		expected := max(len(view.Peers), len(view.Routes)) + 16
 		k.wg.Expect(expected)
@@ -81,7 +81,7 @@ func (k *Kernel) observeTunnel(l netlink.Link, s *apply.State, view *tunnel.View
 		}
 	}
 	if l != nil {
-		return k.observeLink(l, s, view != nil)
+		return k.observeLink(l, name, s, view != nil)
 	}
 	return nil
 }
@@ -148,9 +148,12 @@ func (k *Kernel) LinkIndex(name string) (int, error) {
 }
 
 // observeLink reads the link itself and, if whole is set, its addresses and the device.
-func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) error {
+func (k *Kernel) observeLink(link netlink.Link, name string, s *apply.State, whole bool) error {
 	a := link.Attrs()
 	s.Link = &apply.Link{Kind: cmp.Or(nlmsg.KindOf(link), link.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
+	if a.Name != name {
+		s.RealName = a.Name
+	}
 	if !whole {
 		return nil
 	}

@@ -215,9 +215,10 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 		journal.RemovePending(linux.RunDir, name))
 }
 
-// Astray returns those of the view's wide routes that the kernel sends elsewhere now.
-func (s *Session) Astray(view *tunnel.View) []string {
-	return apply.Astray(view, s.Ways(view))
+// Astray returns those routes of the plan's view that the kernel sends elsewhere now, and that
+// the plan does not tell of.
+func (s *Session) Astray(plan *apply.Plan) []string {
+	return apply.Astray(plan.View, s.Ways(plan.View), plan.Beside)
 }
 
 // Lost tells of peers to which nothing is sent now, because it would go into tunnels

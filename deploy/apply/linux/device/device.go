@@ -86,7 +86,8 @@ func Sweep(name string) error {
 var (
 	ErrStopped = fault.New("the process of its device is there and does not answer: it is stopped, or hangs", "", "",
 		"pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped go on, and after kill -9 wgkeys apply makes another")
-	errRemains = fault.New("the interface is gone, and the process of its device is still there: it is stopped, or hangs",
+	errRemains = fault.New("the interface is gone, and the process of its device is still there: it is stopped, or hangs, "+
+		"or somebody moved the interface to another network namespace",
 		"", "", "pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped end, and kill -9 ends any")
 )
 

@@ -4,31 +4,65 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
 )
 
-// Ways asks the kernel how it routes addresses in the view's wide routes (shorter than /8),
-// which the tunnel is to take over.
+// Ways asks the kernel how it routes addresses in the view's routes: in all of those that are
+// wide (shorter than /8), and in some of the others, which are enough to find a rule that
+// takes what is for the peers.
 func Ways(nl *netlink.Handle, view *tunnel.View) (ways []apply.Way) {
+	names := map[int]string{}
+	every := len(view.Routes)/mostAsked + 1
 	for i := range view.Routes {
 		prefix := view.Routes[i].Prefix
-		if prefix.Bits() >= 8 {
+		addrs := ends(prefix)
+		if prefix.Bits() < 8 {
+			addrs = probes(prefix)
+		} else if i%every != 0 {
 			continue
 		}
-		for _, addr := range probes(prefix) {
+		for _, addr := range addrs {
 			way := apply.Way{Prefix: prefix, Addr: addr}
 			routes, err := nl.RouteGet(addr.AsSlice())
 			if err == nil && len(routes) > 0 {
-				if link, err := nl.LinkByIndex(routes[0].LinkIndex); err == nil {
-					way.Link = link.Attrs().Name
-				}
+				way.Link, way.Local = linkName(nl, names, routes[0].LinkIndex), routes[0].Type == unix.RTN_LOCAL
 			}
 			ways = append(ways, way)
 		}
 	}
 	return ways
+}
+
+func linkName(nl *netlink.Handle, names map[int]string, index int) string {
+	name, known := names[index]
+	if !known {
+		if link, err := nl.LinkByIndex(index); err == nil {
+			name = link.Attrs().Name
+		}
+		names[index] = name
+	}
+	return name
+}
+
+// ends returns an address near the beginning of a prefix and one near its end: a more specific
+// route of the host for one of them is no reason to say anything.
+func ends(prefix netip.Prefix) []netip.Addr {
+	first := prefix.Masked().Addr()
+	if prefix.IsSingleIP() {
+		return []netip.Addr{first}
+	}
+	bytes := first.AsSlice()
+	for bit := prefix.Bits(); bit < first.BitLen(); bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	if first.BitLen()-prefix.Bits() > 1 {
+		first, last = first.Next(), last.Prev()
+	}
+	return []netip.Addr{first, last}
 }
 
 // probes returns addresses of a wide prefix that are far from one another, so that one more

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"wgkeys/cmd/internal/labtest"
+	"wgkeys/cmd/internal/ui"
+)
+
+// pastTunnel has a route to one address of each family.
+const pastTunnel = `listen_port = 30567
+
+[hosts.shale]
+ssh       = "root@93.93.130.7"
+endpoint  = "93.93.130.7"
+addresses = ["10.7.0.1/24", "fd07::1/64"]
+
+[hosts.basalt]
+addresses = ["10.7.0.2/24", "fd07::2/64"]
+`
+
+// TestLabApplyPastTheTunnel: packets for a peer that the host itself keeps, or sends
+// elsewhere, are told of by plan and status, and no longer once that is mended.
+func TestLabApplyPastTheTunnel(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Tunnel(pastTunnel)
+	u.Must(u.Basalt, "wgkeys apply -q")
+	for _, c := range []struct{ name, set, unset, says string }{
+		{"a rule", "ip rule add to 10.7.0.0/24 lookup 77 priority 500; ip route add default via 192.0.2.1 table 77",
+			"ip rule del priority 500; ip route flush table 77",
+			"10.7.0.1/32 is to go through wg0, and the kernel sends what is for 10.7.0.1 by eth0, past the tunnel"},
+		{"a rule for IPv6, to nowhere", "ip -6 rule add to fd07::/64 prohibit priority 500", "ip -6 rule del priority 500",
+			"fd07::1/128 is to go through wg0, and the kernel sends what is for fd07::1 nowhere"},
+		{"its own address", "ip addr add 10.7.0.1/32 dev lo", "ip addr del 10.7.0.1/32 dev lo",
+			"10.7.0.1, INSIDE, does not go to peer shale: it is an address of this host too, on lo"},
+	} {
+		u.Must(u.Basalt, c.set)
+		plan, status := u.Run(u.Basalt, "wgkeys plan"), u.Run(u.Basalt, "wgkeys status basalt")
+		if !strings.Contains(plan.Stderr, "finding: "+c.says) || status.Code != ui.ExitFindings ||
+			!strings.Contains(status.Stdout, "! "+c.says) {
+			t.Errorf("%s: plan says\n%sstatus exits %d, and says\n%s", c.name, plan.Stderr, status.Code, status.Stdout)
+		}
+		u.Must(u.Basalt, c.unset)
+		if plan := u.Run(u.Basalt, "wgkeys plan"); strings.Contains(plan.Stderr, "finding:") {
+			t.Errorf("%s: once it is mended, plan says\n%s", c.name, plan.Stderr)
+		}
+	}
+}
