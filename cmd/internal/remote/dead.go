@@ -43,7 +43,7 @@ type deadPeer struct {
 }
 
 // doubtful returns the peers that may be dead: something was sent to their configured
-// endpoint, and there is no session.
+// endpoint, or should have been, since they are kept alive, and there is no session.
 func doubtful(v *tunnel.View, a rotate.Answer) (dead []deadPeer) {
 	for i := range v.Peers {
 		d := deadPeer{peer: &v.Peers[i], key: keyInUse(&v.Peers[i], a)}
@@ -51,7 +51,8 @@ func doubtful(v *tunnel.View, a rotate.Answer) (dead []deadPeer) {
 		d.live = live
 		d.age, d.ever = a.Age(d.key)
 		old := !d.ever || d.age > sessionEnd || live.Handshake.After(a.Clock) // the clock was set back
-		if known && d.peer.Endpoint != "" && live.Endpoint != "" && live.Sent > 0 && old {
+		sent := live.Sent > 0 || d.peer.Keepalive > 0
+		if known && d.peer.Endpoint != "" && live.Endpoint != "" && sent && old {
 			dead = append(dead, d)
 		}
 	}
@@ -145,6 +146,9 @@ func (q *Survey) judgeDead(ctx context.Context, all []*HostStatus) {
 	ends := q.farEnds(ctx, all)
 	for _, s := range all {
 		for _, d := range s.dead {
+			if d.mute() && s.explainsMute() {
+				continue
+			}
 			why, command := whyDead(s, d, ends[farEnd{s.Tunnel, d.peer.Name}])
 			s.Findings = append(s.Findings, d.String()+": "+why+": "+command)
 			s.silent = append(s.silent, silentPeer{d.peer.Name, len(s.Findings) - 1})
@@ -182,6 +186,15 @@ func (d deadPeer) String() string {
 	}
 	return fmt.Sprintf("%s does not answer at %s, OUTSIDE (%s sent, %s)", d.peer.Name, d.live.Endpoint,
 		ui.InBytes(d.live.Sent), since)
+}
+
+// mute reports whether nothing could be sent to the peer: WireGuard counts only what the
+// kernel has taken.
+func (d deadPeer) mute() bool { return d.live.Sent == 0 }
+
+// explainsMute reports whether it is known already why nothing is sent.
+func (s *HostStatus) explainsMute() bool {
+	return s.Drifts() || slices.ContainsFunc(s.Findings, func(f string) bool { return strings.Contains(f, "OUTSIDE") })
 }
 
 // A farEnd is the host of a dead peer.
@@ -288,6 +301,10 @@ func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 // certainty.
 func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	peer := d.peer.Name
+	if d.mute() {
+		return "something on " + s.Host + " refuses what WireGuard sends there: an IPsec policy, a BPF program, or a firewall",
+			"ip xfrm policy, bpftool cgroup tree and nft list ruleset on " + s.Host + " show them"
+	}
 	if d.peer.Unmanaged {
 		return "nobody logs in to " + peer +
 			" to ask it why; it may be down, its port be closed on the way, or have another key of " + s.Host +

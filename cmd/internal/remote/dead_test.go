@@ -43,6 +43,9 @@ func TestWhyDead(t *testing.T) {
 	}{
 		{"nothing arrives", func(*HostStatus, *rotate.Peer, *HostStatus, *rotate.Peer) {},
 			"nothing of it arrives at hub: its port 51820/udp is closed, by a firewall there or on the way, or vpn.example.net:51820 leads to another host"},
+		{"nothing leaves", func(near *HostStatus, peer *rotate.Peer, _ *HostStatus, _ *rotate.Peer) {
+			peer.Sent, near.view.Peers[0].Keepalive = 0, 25
+		}, "something on a refuses what WireGuard sends there"},
 		{"no answer", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Err = io.EOF },
 			"hub cannot be asked why"},
 		{"down", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{} },
@@ -94,6 +97,7 @@ func TestDoubts(t *testing.T) {
 		want          bool
 	}{
 		{name: "never used"},
+		{name: "never used, and kept alive", view: keepalive, want: true},
 		{name: "asked a moment ago", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 148}},
 		{name: "asked again", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 296}, want: true},
 		{name: "asked for long", before: rotate.Peer{Sent: 1480}, later: rotate.Peer{Sent: 1480}, want: true},
