@@ -35,6 +35,13 @@ func TestLabApplyPastTheTunnel(t *testing.T) {
 			"fd07::1/128 is to go through wg0, and the kernel sends what is for fd07::1 nowhere"},
 		{"its own address", "ip addr add 10.7.0.1/32 dev lo", "ip addr del 10.7.0.1/32 dev lo",
 			"10.7.0.1, INSIDE, does not go to peer shale: it is an address of this host too, on lo"},
+		{"IPsec to another site", "ip xfrm policy add dir out src 10.7.0.0/16 dst 10.0.0.0/8 tmpl src 192.0.2.2 dst 203.0.113.9 proto esp mode tunnel",
+			"ip xfrm policy flush",
+			"what this host sends to shale at 10.7.0.1, INSIDE, does not go into the tunnel: its IPsec policy for 10.0.0.0/8 sends it to 203.0.113.9 instead"},
+		{"an IPv6 policy of few bits", "ip xfrm policy add dir out dst fd07::/32 action block", "ip xfrm policy flush",
+			"what this host sends to shale at fd07::1, INSIDE, does not go into the tunnel: its IPsec policy for fd07::/32 blocks it"},
+		{"IPsec that blocks the endpoint", "ip xfrm policy add dir out dst 93.93.130.7/32 proto udp dport 30567 action block",
+			"ip xfrm policy flush", "nothing can be sent to shale at 93.93.130.7, OUTSIDE: an IPsec policy of this host blocks it"},
 	} {
 		u.Must(u.Basalt, c.set)
 		plan, status := u.Run(u.Basalt, "wgkeys plan"), u.Run(u.Basalt, "wgkeys status basalt")

@@ -37,6 +37,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findLooped(p)
 	findCircles(p)
 	findTranslated(p)
+	findIPsec(p)
 	findMaster(p)
 	findUnreached(p)
 	findRefused(p)

@@ -69,6 +69,9 @@ type State struct {
 	// Circles are those that lead through other tunnels, and by these into the tunnel itself.
 	Circles map[netip.Addr]Circle
 
+	// IPsec are the kernel's policies for what this host sends.
+	IPsec []IPsecPolicy
+
 	// Translated are those whose packets leave as IPv6, by the link that makes them so.
 	Translated map[netip.Addr]string
 }

@@ -99,7 +99,7 @@ func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, 
 		return err
 	}
 	if view != nil {
-		s.Ways = path.Ways(k.nl, view)
+		s.Ways, s.IPsec = path.Ways(k.nl, view), path.IPsec()
 		through, err := path.Through(k.nl, view, s.LinkIndex)
 		if err != nil {
 			return err
