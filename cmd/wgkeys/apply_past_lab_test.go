@@ -55,3 +55,23 @@ func TestLabApplyPastTheTunnel(t *testing.T) {
 		}
 	}
 }
+
+// TestLabApplyGatewayInside: a gateway of the host's in a part of its network that the tunnel
+// has a route to is told of, and no longer once it has a route of its own.
+func TestLabApplyGatewayInside(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Tunnel(strings.Replace(pastTunnel, "\n[hosts.basalt]", "routes = [\"192.0.2.0/25\"]\n\n[hosts.basalt]", 1))
+	const says = "192.0.2.1, the gateway of eth0, OUTSIDE, lies in 192.0.2.0/25, INSIDE"
+	for _, command := range []string{"wgkeys plan", "wgkeys apply", "wgkeys plan"} {
+		if r := u.Run(u.Basalt, command); !strings.Contains(r.Stderr, "finding: "+says) {
+			t.Errorf("%s says\n%s", command, r.Stderr)
+		}
+	}
+	_, hint, _ := strings.Cut(u.Run(u.Basalt, "wgkeys plan").Stderr, "or: ")
+	hint, _, _ = strings.Cut(hint, "\n")
+	u.Must(u.Basalt, hint)
+	if r := u.Run(u.Basalt, "wgkeys plan"); r.Code != ui.ExitDone || strings.Contains(r.Stderr, says) {
+		t.Errorf("after %q plan exits %d, and says\n%s", hint, r.Code, r.Stderr)
+	}
+}

@@ -22,6 +22,12 @@ func lookBeside(p *planner) {
 		p.find("%s, INSIDE, does not go to peer %s: it is an address of this host too, on %s, and what is for it stays here. "+
 			"Give one of the two another address, or: ip addr show to %s", a.Addr, a.Peer, a.Link, a.Addr)
 	}
+	for _, g := range p.state.Hurdles.Gateways {
+		if !p.policyRouting.routes[g.Prefix] {
+			p.find("%s, the gateway of %s, OUTSIDE, lies in %s, INSIDE: what is for it itself, such as questions to a resolver there, goes into the tunnel. "+
+				"Give the tunnel another prefix, or: ip route add %[1]s/%[4]d dev %[2]s", g.Addr, g.Link, g.Prefix, g.Addr.BitLen())
+		}
+	}
 	if len(p.state.Hurdles.Routes) == 0 {
 		return
 	}

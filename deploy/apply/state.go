@@ -166,6 +166,7 @@ type Hurdles struct {
 	Routes    []OtherRoute      // through other interfaces
 	Addresses []OtherAddress    // on other interfaces
 	Peers     []OtherAddress    // to which the view has a route, and which are this host's own
+	Gateways  []OtherGateway    // of default routes that lie INSIDE
 	Digest    uint64            // of all such routes, whether the view has to do with them or not
 }
 
@@ -192,6 +193,14 @@ type OtherAddress struct {
 	Addr netip.Addr
 	Link string
 	Peer string // it is not the host's own in the view, but leads to that peer
+}
+
+// An OtherGateway is one of a default route, OUTSIDE, that the tunnel has a route to: what is
+// sent to it, and not by it, goes into the tunnel.
+type OtherGateway struct {
+	Addr   netip.Addr
+	Link   string
+	Prefix netip.Prefix // of the view's
 }
 
 // NoIPv6AtAll is where no parameter turns it on.

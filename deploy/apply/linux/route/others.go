@@ -3,6 +3,7 @@ package route
 import (
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -23,21 +24,50 @@ type besides struct {
 	lengths  [2][129]bool // which lengths the prefixes have, by family
 	links    map[int]netlink.Link
 
-	found  []apply.OtherRoute // of the family that is being read
-	digest uint64
+	found    []apply.OtherRoute // of the family that is being read
+	gateways []gateway          // of its default routes
+	networks []netip.Prefix     // reached without a gateway
+	digest   uint64
+}
+
+// A gateway is that of a default route.
+type gateway struct {
+	addr netip.Addr
+	oif  int
 }
 
 // begin is called before a family is read, and before each retry.
 func (b *besides) begin() {
 	if b != nil {
-		b.found, b.digest = nil, 0
+		b.found, b.gateways, b.networks, b.digest = nil, nil, nil, 0
 	}
 }
 
 func (b *besides) end(h *apply.Hurdles) {
 	if b != nil {
 		h.Routes, h.Digest = append(h.Routes, b.found...), h.Digest+b.digest
+		for _, g := range b.gateways {
+			if prefix := b.around(g.addr); prefix.IsValid() {
+				link, _ := b.name(g.oif)
+				h.Gateways = append(h.Gateways, apply.OtherGateway{Addr: g.addr, Link: link, Prefix: prefix})
+			}
+		}
 	}
+}
+
+// around returns the view's longest prefix that contains an address, if no other network of
+// the host that does is as long. Wide prefixes (shorter than /8) are looked at last of all.
+func (b *besides) around(addr netip.Addr) netip.Prefix {
+	for bits := addr.BitLen(); bits >= 8; bits-- {
+		prefix, _ := addr.Prefix(bits)
+		if slices.Contains(b.networks, prefix) {
+			break
+		}
+		if b.lengths[familyIndex(addr)][bits] && b.prefixes[prefix] {
+			return prefix
+		}
+	}
+	return netip.Prefix{}
 }
 
 func (t *Table) newBesides(view *tunnel.View) *besides {
@@ -77,6 +107,11 @@ func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int, attrs []byte) {
 	case unix.RTN_UNICAST, unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
 	default:
 		return
+	}
+	if msg.Type == unix.RTN_UNICAST && r.Gateway.IsValid() && r.Prefix.Bits() == 0 {
+		b.gateways = append(b.gateways, gateway{r.Gateway, oif})
+	} else if msg.Type == unix.RTN_UNICAST && !r.Gateway.IsValid() {
+		b.networks = append(b.networks, r.Prefix)
 	}
 	preferred := isPreferred(attrs)
 	b.digest += digestOfRoute(msg, r, oif, preferred)
