@@ -13,7 +13,7 @@ type IPsecPolicy struct {
 	Limited           bool // to an interface or a user
 	Priority          uint32
 	Blocks            bool
-	To                netip.Addr // the gateway that packets are sent to inside of others; invalid: they go on by themselves
+	To                netip.Addr // the gateway that packets are sent to inside of others; invalid: none
 }
 
 // A sentPacket is one that this host sends. Source is none where it is not known, and Protocol

@@ -26,7 +26,8 @@ func TestIPsec(t *testing.T) {
 	tunnels := func(p *apply.IPsecPolicy) { p.To = netip.MustParseAddr("203.0.113.9") }
 	blocks := func(p *apply.IPsecPolicy) { p.Blocks = true }
 	passes := func(p *apply.IPsecPolicy) { p.Priority = 1 }
-	const inside, outside = "what this host sends to hub at 10.9.0.1, INSIDE,", "nothing can be sent to hub at 192.0.2.1, OUTSIDE"
+	const inside = "what this host sends to hub at 10.9.0.1, INSIDE,"
+	const outside = "nothing can be sent to hub at 192.0.2.1, OUTSIDE"
 	for name, c := range map[string]struct {
 		policies []apply.IPsecPolicy
 		text     string

@@ -45,7 +45,8 @@ func (p *planner) notOurs() error {
 		return refuseLink(name, "wgkeys import --take-over -t "+name+" takes it over as it runs")
 	}
 	if real := p.state.RealName; real != "" { // ip link del would take that one away
-		return fault.New("will not touch the interface", real, "it has the tunnel's name, "+name+", as another name of its own",
+		return fault.New("will not touch the interface", real,
+			"it has the tunnel's name, "+name+", as another name of its own",
 			"ip link property del dev "+real+" altname "+name+", or wgkeys mv -t "+name+" NEW, with another name for the tunnel")
 	}
 	return notOurs(name)

@@ -12,7 +12,7 @@ type State struct {
 	LinkIndex    int            // the kernel's number of the link, or of the one that was renamed
 	Renamed      string         // what somebody renamed our link to; "": nobody did
 	Link         *Link          // nil: there is no such interface
-	RealName     string         // the link's, where the tunnel's is only another one for it (ip-link(8), "altname"); "": it is not
+	RealName     string         // the link's, where the tunnel's is an altname of it (ip-link(8)); "": it is not
 	Device       Device         // of the link
 	Peers        []Peer         // of the link
 	Addresses    []Address      // on the link, without link-local ones
