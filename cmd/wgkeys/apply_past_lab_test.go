@@ -75,3 +75,18 @@ func TestLabApplyGatewayInside(t *testing.T) {
 		t.Errorf("after %q plan exits %d, and says\n%s", hint, r.Code, r.Stderr)
 	}
 }
+
+// TestLabApplyMasqueradesByNothing: an uplink to masquerade on that is not there is told of.
+func TestLabApplyMasqueradesByNothing(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	const says = "masquerade does nothing: this host has no interface "
+	for uplinks, missing := range map[string]string{`["eth0"]`: "", `["wan"]`: "wan", `["eth0", "ppp0"]`: "",
+		`["ppp0", "wan"]`: "ppp0, wan"} {
+		u.Tunnel(strings.Replace(defaultRouteTunnel, "masquerade = true", "masquerade = "+uplinks, 1))
+		r := u.Run(u.Basalt, "wgkeys plan shale")
+		if found := strings.Contains(r.Stderr, "finding: "+says+missing+":"); found != (missing != "") {
+			t.Errorf("%s: plan exits %d, and says\n%s", uplinks, r.Code, r.Stderr)
+		}
+	}
+}

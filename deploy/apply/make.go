@@ -38,6 +38,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findCircles(p)
 	findTranslated(p)
 	findIPsec(p)
+	findNoUplink(p)
 	findMaster(p)
 	findUnreached(p)
 	findRefused(p)

@@ -49,6 +49,21 @@ func wantFilter(p *planner) *Filter {
 	return f
 }
 
+// findNoUplink finds that none of the uplinks to masquerade on is there: it was renamed, or the
+// name is a slip. Of several, one may come and go.
+func findNoUplink(p *planner) {
+	if p.view.Masquerade == nil || !p.view.Forward || len(p.view.MasqueradeBy) == 0 {
+		return
+	}
+	for _, name := range p.view.MasqueradeBy {
+		if _, there := p.state.Sysctls[forwarding4Of(name)]; there {
+			return
+		}
+	}
+	p.find("masquerade does nothing: this host has no interface %s: write one that ip -br link shows under [hosts.%s], or true for all uplinks",
+		strings.Join(p.view.MasqueradeBy, ", "), p.view.Host)
+}
+
 // unmarksFilter reports whether the table loses the mark: that waits until no
 // rule looks at it, or the reverse path check would drop encrypted packets. The
 // version before, of which the text is another, marked them too.
