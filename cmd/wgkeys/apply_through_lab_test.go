@@ -245,7 +245,12 @@ func routesThrough(u *labtest.Users) {
 			if strings.Contains(said, part) != strings.Contains(c.set, "own0") {
 				t.Errorf("plan says\n%s", said)
 			}
-			if found := strings.Count(said, "finding:"); c.want == "" && found > 0 || c.want != "" && found != 1 ||
+			// What this host itself sends is told of as well, where rp_filter looks at its way.
+			past := strings.Count(said, "past the tunnel, since another rule or route comes first")
+			if past > 0 != (c.name == "rp_filter") {
+				t.Errorf("plan says\n%s", said)
+			}
+			if found := strings.Count(said, "finding:") - past; c.want == "" && found > 0 || c.want != "" && found != 1 ||
 				!strings.Contains(said, c.want) {
 				t.Errorf("plan says\n%s", said)
 			}
