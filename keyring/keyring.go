@@ -95,6 +95,20 @@ func besides(text []byte, err error) error {
 	if _, not := ParsePublicKey(key); not == nil {
 		return fmt.Errorf("%w; it has a blank, an empty line or a quotation mark beside the key", err)
 	}
+	keys, others := 0, 0
+	for line := range bytes.Lines(text) {
+		if _, not := ParsePublicKey(bytes.TrimRight(line, "\r\n")); not == nil {
+			keys++
+		} else {
+			others++
+		}
+	}
+	switch {
+	case keys > 1:
+		return fmt.Errorf("%w; it has %d keys, as after a merge that kept both sides: one of them may stay", err, keys)
+	case keys == 1 && others > 0:
+		return fmt.Errorf("%w; it has other lines beside the key", err)
+	}
 	return err
 }
 

@@ -166,6 +166,8 @@ func identityHint(path string, err error) string {
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		return ""
+	case path == "-" && errors.Is(err, fs.ErrNotExist):
+		return "-i /dev/stdin reads standard input"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, ageplugin.ErrSilent):
 		return "ls -l " + words.ForShell(path)
 	case errors.Is(err, errNoSSH), errors.Is(err, errWeakRSA):

@@ -142,7 +142,7 @@ func (c *conn) has() (sum string, err error) {
 		sum, c.result.Was, _ = strings.Cut(rest, " ")
 		return sum, nil
 	case "deny":
-		return "", fault.NewHost("cannot install wgkeys on host", c.host, rest, "")
+		return "", fault.NewHost("cannot install wgkeys on host", c.host, rest, hintFor(c.host, rest))
 	}
 	return "", unknown(line)
 }

@@ -3,10 +3,12 @@ package install
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // explain translates the error that ended the conversation for the user. If ssh failed, the
@@ -76,11 +78,18 @@ func (c *conn) lacking(command string) error {
 
 // hintFor is the hint for a known reason of the host; "" for others.
 func hintFor(host, why string) string {
+	folder := path.Dir(Place)
+	there, _, _ := strings.Cut(why, " ")
 	switch {
 	case strings.Contains(why, "no space left"):
-		return "on " + host + ": df -h " + Place
+		return "on " + host + ": df -h " + folder
 	case strings.Contains(why, "read-only"):
-		return "on " + host + ": findmnt -T " + Place
+		return "on " + host + ": findmnt -T " + folder
+	case strings.Contains(why, "does not run there") && strings.HasSuffix(strings.ToLower(why), "permission denied"):
+		return "on " + host + ": findmnt -T " + folder + "; where it has noexec: mount -o remount,exec TARGET"
+	case strings.HasPrefix(there, "/") && (strings.HasSuffix(why, " is a directory") || strings.HasSuffix(why, " is not a folder")):
+		return fmt.Sprintf("look at it; if nobody needs it so: on %s: mv %s %[2]s.old, then wgkeys install %[1]s", host,
+			words.ForShell(there))
 	}
 	return ""
 }

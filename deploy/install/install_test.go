@@ -374,13 +374,15 @@ func TestFails(t *testing.T) {
 		"no command": {sshtest.Config{Setup: []string{"mount --bind /dev/null /usr/bin/sha256sum"}}, "root", nil,
 			`cannot install wgkeys on host "shale": there is no command "sha256sum"`, ""},
 		"full disk": {sshtest.Config{Setup: []string{"mount -t tmpfs -o size=1m tmpfs /usr/local/bin"}}, "root", nil,
-			`cannot install wgkeys on host "shale": no space left on device`, "on shale: df -h /usr/local/bin/wgkeys"},
+			`cannot install wgkeys on host "shale": no space left on device`, "on shale: df -h /usr/local/bin"},
 		"read-only": {sshtest.Config{Setup: []string{"mount -o remount,ro /usr/local/bin"}}, "root", nil,
-			`cannot install wgkeys on host "shale": read-only file system`, "on shale: findmnt -T /usr/local/bin/wgkeys"},
+			`cannot install wgkeys on host "shale": read-only file system`, "on shale: findmnt -T /usr/local/bin"},
 		"noexec": {sshtest.Config{Setup: []string{"mount -o remount,noexec /usr/local/bin"}}, "root", nil,
-			`cannot install wgkeys on host "shale": it does not run there, and the system says permission denied`, ""},
+			`cannot install wgkeys on host "shale": it does not run there, and the system says permission denied`,
+			"on shale: findmnt -T /usr/local/bin; where it has noexec: mount -o remount,exec TARGET"},
 		"a folder": {sshtest.Config{Setup: []string{"mkdir /usr/local/bin/wgkeys"}}, "root", nil,
-			`cannot install wgkeys on host "shale": /usr/local/bin/wgkeys is a directory`, ""},
+			`cannot install wgkeys on host "shale": /usr/local/bin/wgkeys is a directory`,
+			"on shale: mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.old, then wgkeys install shale"},
 		"another system": {fakeUname(t, "FreeBSD amd64"), "root", nil,
 			`no program for host "shale": it runs FreeBSD, and wgkeys runs on Linux`, ""},
 		"another machine": {fakeUname(t, "Linux mips"), "root", nil,
@@ -416,6 +418,21 @@ func TestFails(t *testing.T) {
 				t.Errorf("before there was %q, and now %q", before, h.has())
 			}
 		})
+	}
+}
+
+// TestNoFolder: what is in the place of the program's folder is named, and stays.
+func TestNoFolder(t *testing.T) {
+	for _, set := range []string{"touch /usr/local/bin", "ln -s /nowhere/bin /usr/local/bin"} {
+		h := newHost(t, sshtest.Config{Setup: []string{"mount -t tmpfs tmpfs /usr/local", set}})
+		_, err := h.install(install.Options{Program: new(install.Programs).For})
+		if err == nil || !strings.Contains(err.Error(), `cannot install wgkeys on host "shale": /usr/local/bin is not a folder`) {
+			t.Errorf("%s: %v", set, err)
+		}
+		const hint = "on shale: mv /usr/local/bin /usr/local/bin.old, then wgkeys install shale"
+		if hints := strings.Join(fault.Hints(err), "\n"); !strings.Contains(hints, hint) {
+			t.Errorf("%s: hints %q lack %q", set, hints, hint)
+		}
 	}
 }
 

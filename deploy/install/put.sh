@@ -32,6 +32,7 @@ sweep() {
 # The new program lies in a folder of its own, beside the old one: it runs once under its
 # own name, and the rename is within one file system.
 put() {
+  if [ -e "$place" ] || [ -L "$place" ]; then [ -d "$place" ] || { why="$place is not a folder"; return 1; }; fi;
   why=$(mkdir -p "$place" 2>&1) || return 1;
   sweep;
   dir=$(mktemp -d "$place/.wgkeys.$$.XXXXXX" 2>&1) || { why=$dir; dir=; return 1; };

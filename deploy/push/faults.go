@@ -133,9 +133,24 @@ func (c *conn) notInstalled(f File, why string) error {
 		hint = "on " + c.host + ": namei -l " + name +
 			" shows whose each folder is; chown root: and chmod go-w the one that others can change"
 	default:
-		hint = "on " + c.host + ": ls -ld " + name + " " + words.ForShell(path.Dir(f.Path))
+		hint = "on " + c.host + ": " + lookAt(f.Path, why)
 	}
 	return fault.NewHost("cannot install "+f.Path+" on host", c.host, why, hint)
+}
+
+// lookAt is the command that shows why a file could not be written.
+func lookAt(file, why string) string {
+	both := words.ForShell(file) + " " + words.ForShell(path.Dir(file))
+	why = strings.ToLower(why)
+	switch {
+	case strings.Contains(why, "no space left"):
+		return "df -h; df -i"
+	case strings.Contains(why, "read-only file system"):
+		return "findmnt -O ro; or in the tunnel file: private_key_file = \"/FOLDER/NAME.key\""
+	case strings.Contains(why, "operation not permitted"): // chattr(1)
+		return "lsattr -d " + both
+	}
+	return "ls -ld " + both
 }
 
 // notFile are a host's reasons for a path where there is something else than a file.

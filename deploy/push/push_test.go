@@ -373,8 +373,30 @@ func TestFullDisk(t *testing.T) {
 		}
 		_, err := h.push(t, newKey(t, old.Path).File)
 		fails(t, err, `cannot install `+old.Path+` on host "shale": no space left on device`)
+		hinted(t, err, "on shale: df -h; df -i")
 		old.inPlace(t)
 	})
+}
+
+// TestReadOnly: the hint of a folder that cannot be written to shows why.
+func TestReadOnly(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := t.TempDir()
+		must(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_RDONLY, ""))
+		t.Cleanup(func() { must(t, syscall.Unmount(dir, 0)) })
+		h = newHost(t, h.speaker, speakers[h.speaker](t)) // its namespace must have the mount
+		key := newKey(t, dir+"/wg0.key")
+		_, err := h.push(t, key.File)
+		fails(t, err, `cannot install `+key.Path+` on host "shale": read-only file system`)
+		hinted(t, err, `on shale: findmnt -O ro; or in the tunnel file: private_key_file = "/FOLDER/NAME.key"`)
+	})
+}
+
+func hinted(t *testing.T, err error, want string) {
+	t.Helper()
+	if got := strings.Join(fault.Hints(err), "\n"); got != want {
+		t.Errorf("hint %q, want %q", got, want)
+	}
 }
 
 // TestLeftovers: a temporary file of a push that was killed is removed by the
