@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -131,7 +130,7 @@ func parseEncrypted(path string, text []byte) (found identityFile, err error) {
 
 // parsePlain reads age's own form, one identity per line.
 func parsePlain(text []byte) (found identityFile, err error) {
-	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines := linesOf(text)
 	for n := 1; lines.Scan(); n++ {
 		line := lines.Text()
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -1,8 +1,6 @@
 package vault
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/hex"
 
 	"wgkeys/keyring/fault"
@@ -30,7 +28,7 @@ func ReadMeta(path string, text []byte) (Meta, error) {
 // Invalid lines are ignored, since nothing will be encrypted to them.
 func RecipientsIn(path string, text []byte) Recipients {
 	var rs Recipients
-	for r, line := range listed(path, bufio.NewScanner(bytes.NewReader(text))) {
+	for r, line := range listed(path, linesOf(text)) {
 		if r.parse(line) == nil {
 			rs = append(rs, r)
 		}

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -33,7 +32,7 @@ func (l *Lists) read(path string) (Recipients, error) {
 			"; without git: age-keygen -y IDENTITY > "+words.ForShell(path))
 	}
 	var rs Recipients
-	lines := bufio.NewScanner(bytes.NewReader(files.Text(text)))
+	lines := linesOf(files.Text(text))
 	for r, line := range listed(path, lines) {
 		r.asker = l.vault.Asker
 		if err := r.parse(line); err != nil {

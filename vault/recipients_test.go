@@ -90,7 +90,7 @@ func TestRecipientsFail(t *testing.T) {
 			`"ALL:1": a character`},
 		{"an unknown SSH key", "ssh-dss AAAAB3NzaC1kc3MAAAAA\n", "", `"ALL:1": a character`},
 		{"an SSH key cut short", sshKey[:40] + "\n", "", `"ALL:1": a character`},
-		{"an endless line", strings.Repeat("a", 1<<17) + "\n", "", `"ALL"`},
+		{"an endless line", strings.Repeat("a", 1<<17) + "\n", "", `"ALL:1": a line begins`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := Vault{Dir: filepath.Join(t.TempDir(), "vault")}

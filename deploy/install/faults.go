@@ -87,7 +87,7 @@ func hintFor(host, why string) string {
 		return "on " + host + ": findmnt -T " + folder
 	case strings.Contains(why, "does not run there") && strings.HasSuffix(strings.ToLower(why), "permission denied"):
 		return "on " + host + ": findmnt -T " + folder + "; where it has noexec: mount -o remount,exec TARGET"
-	case strings.HasPrefix(there, "/") && (strings.HasSuffix(why, " is a directory") || strings.HasSuffix(why, " is not a folder")):
+	case why == there+" is a directory", why == there+" is not a folder":
 		return fmt.Sprintf("look at it; if nobody needs it so: on %s: mv %s %[2]s.old, then wgkeys install %[1]s", host,
 			words.ForShell(there))
 	}

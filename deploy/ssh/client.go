@@ -131,7 +131,10 @@ func (c *Client) explain(ctx context.Context, a *attempt) error {
 	case errors.Is(a.err, exec.ErrNotFound):
 		return fault.New("cannot run", "ssh", "there is no such program here", howToInstall)
 	case errors.Is(a.err, ErrSilent):
-		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", words.ForShell(c.dest()), 4*c.Limit)
+		hint := "ssh " + words.ForShell(c.dest()) + " true"
+		if _, ok := errors.AsType[flood](a.err); !ok {
+			hint += fmt.Sprintf("; if it only takes long: --timeout %v", 4*c.Limit)
+		}
 		return fault.WrapHost(a.err, "no answer from host", c.Host, hint)
 	case ctx.Err() != nil:
 		return stopped(ctx, c.Host)

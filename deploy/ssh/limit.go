@@ -14,8 +14,8 @@ import (
 )
 
 // ErrSilent is the cause of the error about a host that took too long: it said nothing for
-// the limit, nothing except on standard error for twice the limit, or the command did not
-// end within ten times the limit.
+// the limit, nothing except on standard error for twice the limit or more than 16 MiB of it,
+// or the command did not end within ten times the limit.
 var ErrSilent = errors.New("no answer in time")
 
 // A late is ErrSilent with the details. The connection counts as lost.
@@ -32,6 +32,14 @@ func endlessFor(limit time.Duration) late {
 	return late(fmt.Sprintf("it has not come to an end in %v", patienceFactor*limit))
 }
 
+// A flood is ErrSilent for a host that more time would not help.
+type flood struct{}
+
+func (flood) Error() string {
+	return fmt.Sprintf("it has written more than %d MiB to standard error", maxErrors>>20)
+}
+func (flood) Is(target error) bool { return late("").Is(target) }
+
 // patienceFactor is how many limits a command may take in all: a host that sends a byte from
 // time to time is not waited for indefinitely.
 const patienceFactor = 10
@@ -39,6 +47,10 @@ const patienceFactor = 10
 // murmurFactor is how many limits a host may take that writes to standard error only: that
 // is no answer, and a working host gives at least a part of one before.
 const murmurFactor = 2
+
+// maxErrors is a bound for what a host may write to standard error, in bytes: of one that writes
+// without a pause, little time counts, since ssh is at work.
+const maxErrors = 16 << 20
 
 // A watchdog ends a command if nothing is exchanged with the host for the limit.
 //
@@ -54,7 +66,7 @@ type watchdog struct {
 	talks bool          // it is a session
 
 	words   atomic.Int64 // reads and writes that were exchanged
-	errors  atomic.Int64 // writes to standard error
+	errors  atomic.Int64 // bytes of standard error
 	heard   atomic.Bool  // something came on standard output
 	said    atomic.Bool  // standard input is at its end
 	waiting atomic.Int32 // writes to a reader of our own, which may be slow
@@ -87,6 +99,10 @@ func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid
 		ours, errorsBefore = oursNow, errorsNow
 		if before = now; !busy {
 			spent += tick
+		}
+		if errorsNow > maxErrors {
+			cancel(flood{})
+			return
 		}
 		why := w.late(quiet, mute, spent)
 		switch {
@@ -144,7 +160,7 @@ type wordWriter struct {
 func (o *wordWriter) Write(p []byte) (int, error) {
 	switch {
 	case !o.heard:
-		o.w.errors.Add(1)
+		o.w.errors.Add(int64(len(p)))
 		return o.out.Write(p) // which calls wait where it may wait
 	case len(p) > 0:
 		o.w.words.Add(1)

@@ -35,6 +35,21 @@ func mute(t *testing.T) (port string) {
 	return port
 }
 
+// TestFlood: a host that writes to standard error without end, and without a pause, is given up.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	c := *sshtest.Start(t, sshtest.Config{}).Client("shale")
+	c.Limit = time.Hour
+	err := c.Run(t.Context(), "exec yes >&2", strings.NewReader(""), io.Discard)
+	if !errors.Is(err, ssh.ErrSilent) || !errors.Is(err, ssh.ErrUnreachable) ||
+		!strings.HasSuffix(err.Error(), "it has written more than 16 MiB to standard error") {
+		t.Errorf("got %v", err)
+	}
+	if hints := strings.Join(fault.Hints(err), " "); !strings.HasSuffix(hints, " true") {
+		t.Errorf("hint %q", hints)
+	}
+}
+
 // TestSilent: a host that says nothing, at whichever point, is waited for no longer
 // than the limit, and what came before is there.
 func TestSilent(t *testing.T) {

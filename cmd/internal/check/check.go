@@ -50,6 +50,7 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 		return nil, err
 	}
 	c.hintRename()
+	hintKeyElsewhere(c)
 	hintMeanwhile(c)
 	hintNextElsewhere(c)
 	if err := c.secrets(); err != nil || !o.History {

@@ -130,6 +130,34 @@ func (c *checker) orphanedHosts() (hosts []string) {
 	return hosts
 }
 
+// hintKeyElsewhere gives findings another hint if the private key of a host is in the folder of
+// another one, which no tunnel names any more, as after a merge of a renaming and a new key: that
+// file is not to be removed.
+func hintKeyElsewhere(c *checker) {
+	orphaned := c.orphanedHosts()
+	for _, h := range c.hosts {
+		file := vault.KeyFile(h.tunnel)
+		own, err := c.repo.Vault.Meta(h.host, file)
+		if h.public.IsZero() || err == nil && own.PublicKey == h.public {
+			continue
+		}
+		for _, other := range orphaned {
+			if meta, err := c.repo.Vault.Meta(other, file); err != nil || meta.PublicKey != h.public {
+				continue
+			}
+			hint := "wgkeys mv " + other + " " + h.host
+			if there := repo.Existing(c.repo.Vault.Path(h.host, file)); there != "" {
+				hint = "rm " + there + ", then " + hint
+			}
+			for i := range c.found {
+				if f := &c.found[i]; f.Check == "orphaned" && f.Host == other || f.Check == "key" && f.Host == h.host {
+					f.Hint = hint
+				}
+			}
+		}
+	}
+}
+
 // hintNextElsewhere gives findings about a next key that is in the folder of another host
 // another hint, since hosts may use the key already: one side of a merge has renamed a host
 // of which the other has begun a rotation. That one can be finished under the old name alone.

@@ -217,7 +217,7 @@ func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) {
 	if err == nil && first != nil {
 		err = p.sameWay(first, t, host)
 	}
-	at.files, at.err = append(at.files, files...), err
+	at.files, at.err = append(at.files, files...), repo.OrAway(ctx, p.maker.Repo, err)
 }
 
 // sameWay refuses a host with different ssh destinations in two tunnels.
@@ -243,7 +243,7 @@ func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]pu
 		f := push.File{Path: paths[name]}
 		p.from[[2]string{host, f.Path}] = vault.Name{Host: host, File: name}
 		if name == t.Name+".key" {
-			err = p.privateKey(t, host, name, &f)
+			err = p.privateKey(ctx, t, host, name, &f)
 		} else {
 			err = p.presharedKey(t.Name, host, name, &f)
 		}
@@ -281,7 +281,7 @@ func genIfNone(t *tunnel.Tunnel, host string, err error) string {
 	return t.Commands.Gen(host)
 }
 
-func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
+func (p *pusher) privateKey(ctx context.Context, t *tunnel.Tunnel, host, name string, f *push.File) error {
 	public, err := p.maker.Repo.Ring.Get(host, t.Name)
 	if err != nil {
 		gen := genIfNone(t, host, err)
@@ -307,6 +307,9 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	f.Want = public.String()
 	f.Secret = func() ([]byte, error) {
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
+		if away := repo.OrAway(ctx, p.maker.Repo, err); away != err {
+			return nil, away
+		}
 		switch {
 		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise the error is about a missing identity file
 			pub := p.maker.Repo.Ring.Path(host, t.Name)

@@ -2,7 +2,9 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -25,6 +27,18 @@ func RequireIn(index IndexOf, r *Repo, hosts ...string) error {
 	return missing(r, index, func(name string) bool {
 		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
 	})
+}
+
+// OrAway returns err or, if that is about a file that does not exist, the error that the working
+// tree lacks files that git has.
+func OrAway(ctx context.Context, r *Repo, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if away, ok := errors.AsType[*fault.Fault](r.RequireCheckedOut(ctx)); ok && away.What == NotCheckedOut {
+		return away
+	}
+	return err
 }
 
 const NotCheckedOut = "not checked out:"
