@@ -143,7 +143,8 @@ func throughCases(tool string) []throughCase {
 	tool6 := strings.Replace(tool, "ip", "ip6", 1)
 	return []throughCase{
 		{"libvirt", libvirts(tool, "192.168.122.0/24", answersOnly), without(tool), reachGuest, []string{toGuest}, byHook},
-		{"libvirt, IPv6", libvirts(tool6, "fd00:122::/64", answersOnly), without(tool6), reachGuest6, []string{toGuest6}, byHook},
+		{"libvirt, IPv6", libvirts(tool6, "fd00:122::/64", answersOnly), without(tool6), reachGuest6, []string{toGuest6},
+			byHook},
 		{"libvirt, routed", libvirts(tool, "192.168.122.0/24", ""), without(tool), reachGuest, nil, ""},
 		{"Docker", docker28(tool, ""), without(tool), reachContainer, []string{toContainer}, byThemselves},
 		{"Docker, published", docker28(tool, with(tool, publishes)), without(tool), reachPublished, []string{toPublished},
