@@ -118,6 +118,9 @@ func (c *checker) lackingKey() (hosts []string) {
 
 // orphanedHosts returns hosts that have keys and that no tunnel file names.
 func (c *checker) orphanedHosts() (hosts []string) {
+	if !slices.ContainsFunc(c.found, func(f Finding) bool { return f.Check == "orphaned" }) {
+		return nil
+	}
 	named := map[string]bool{}
 	for _, h := range c.hosts {
 		named[h.host] = true
@@ -135,6 +138,9 @@ func (c *checker) orphanedHosts() (hosts []string) {
 // file is not to be removed.
 func hintKeyElsewhere(c *checker) {
 	orphaned := c.orphanedHosts()
+	if len(orphaned) == 0 {
+		return // in a large repository the rest takes time
+	}
 	for _, h := range c.hosts {
 		file := vault.KeyFile(h.tunnel)
 		own, err := c.repo.Vault.Meta(h.host, file)
