@@ -16,8 +16,8 @@ import (
 // defaultPort is where a host with an endpoint listens if nothing else is said.
 const defaultPort = 51820
 
-// parseAddr reads a single address. A zone names an interface of one host, and
-// an IPv4-mapped address is IPv4 to some of the kernel and IPv6 to the rest.
+// parseAddr reads a single address. A zone names an interface of one host, which may get another
+// name, and an IPv4-mapped address is IPv4 to some of the kernel and IPv6 to the rest.
 func parseAddr(s string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
@@ -31,7 +31,7 @@ func checkAddr(addr netip.Addr) error {
 	case !addr.IsValid():
 		return errors.New("an IP address is missing")
 	case addr.Zone() != "":
-		return fmt.Errorf("%s has a zone, which means nothing on another host", shown(addr.String()))
+		return fmt.Errorf("%s has a zone: write an address that needs none", shown(addr.String()))
 	case addr.Is4In6():
 		return fmt.Errorf("%s is an IPv4-mapped address: write %s", addr, addr.Unmap())
 	}
@@ -173,10 +173,18 @@ func parseEndpoint(s string) (endpoint, error) {
 	case err == nil && addr.Is6():
 		return e, fmt.Errorf("%s: an IPv6 address with a port is written [%s]:%d", shown(s), addr, port)
 	case !validDomain(name):
-		return e, fmt.Errorf("%s is no address and no name of a host", shown(s))
+		return e, noDomain(s)
 	}
 	e.name = name
 	return e, nil
+}
+
+// noDomain says why s is not an endpoint with a name.
+func noDomain(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII && unicode.IsLetter(r) }) {
+		return fmt.Errorf("%s has letters that the DNS has not: write its xn-- form, which idn2 prints", shown(s))
+	}
+	return fmt.Errorf("%s is no address and no name of a host", shown(s))
 }
 
 // cutPort cuts the port off, 0 if there is none.
