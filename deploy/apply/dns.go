@@ -1,10 +1,10 @@
 package apply
 
 import (
-	"net/netip"
 	"strings"
 
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/tunnel"
 )
 
 // Programs that take resolvers per link.
@@ -40,8 +40,8 @@ func (c DNSChange) String() string {
 	case c.New == nil:
 		return "resolvectl revert " + c.Link
 	}
-	servers, domains := SplitDNS(c.New)
-	_, before := SplitDNS(c.Old)
+	servers, domains := tunnel.SplitDNS(c.New)
+	_, before := tunnel.SplitDNS(c.Old)
 	s := "resolvectl dns " + c.Link + " " + strings.Join(servers, " ")
 	switch {
 	case domains != nil:
@@ -52,22 +52,10 @@ func (c DNSChange) String() string {
 	return s
 }
 
-// SplitDNS separates addresses of resolvers and domains.
-func SplitDNS(dns []string) (servers, domains []string) {
-	for _, d := range dns {
-		if _, err := netip.ParseAddr(d); err == nil {
-			servers = append(servers, d)
-		} else {
-			domains = append(domains, d)
-		}
-	}
-	return servers, domains
-}
-
 // ResolvConf formats resolv.conf(5). That cannot say which names to ask for, so "~" domains
 // are left out. There is one search line, since only the last one would count.
 func ResolvConf(dns []string) string {
-	servers, domains := SplitDNS(dns)
+	servers, domains := tunnel.SplitDNS(dns)
 	var b strings.Builder
 	for _, s := range servers {
 		b.WriteString("nameserver " + s + "\n")

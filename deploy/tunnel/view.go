@@ -97,3 +97,15 @@ func (p *Peer) Endpoints() []string {
 	}
 	return strings.Split(p.Endpoint, ",")
 }
+
+// SplitDNS separates the addresses of resolvers in [View.DNS] from the domains.
+func SplitDNS(dns []string) (servers, domains []string) {
+	for _, d := range dns {
+		if _, err := netip.ParseAddr(d); err == nil {
+			servers = append(servers, d)
+		} else {
+			domains = append(domains, d)
+		}
+	}
+	return servers, domains
+}

@@ -96,18 +96,6 @@ func (w *Writer) NoteHost(lacking string) {
 	}
 }
 
-// Resolvers returns the addresses of resolvers and the search domains among dns.
-func Resolvers(dns []string) (servers, domains []string) {
-	for _, d := range dns {
-		if _, err := netip.ParseAddr(d); err == nil {
-			servers = append(servers, d)
-		} else {
-			domains = append(domains, d)
-		}
-	}
-	return servers, domains
-}
-
 // OnLink reports whether the gateway of r is in no network of the interface's addresses:
 // then the route has to say that the gateway is reached through the interface.
 func OnLink(v *tunnel.View, r tunnel.Route) bool {

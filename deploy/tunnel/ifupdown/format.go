@@ -82,7 +82,7 @@ func (w *writer) manual() bool { return len(w.v.Addresses) != 1 || len(w.v.Remot
 // dns writes options for the programs that read them: the scripts of resolvconf and
 // openresolv, or ifupdown's for systemd-resolved.
 func (w *writer) dns() {
-	servers, domains := foreign.Resolvers(w.v.DNS)
+	servers, domains := tunnel.SplitDNS(w.v.DNS)
 	if len(servers) > 0 {
 		w.option("dns-nameservers", "%s", strings.Join(servers, " "))
 	}

@@ -87,7 +87,7 @@ func (w *writer) addresses() {
 }
 
 func (w *writer) dns() {
-	servers, domains := foreign.Resolvers(w.View.DNS)
+	servers, domains := tunnel.SplitDNS(w.View.DNS)
 	if len(w.View.DNS) > 0 {
 		w.Line("      nameservers:")
 	}

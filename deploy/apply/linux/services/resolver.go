@@ -126,7 +126,7 @@ func SetDNS(ctx context.Context, c apply.DNSChange) error {
 }
 
 func setResolved(ctx context.Context, c apply.DNSChange) error {
-	servers, domains := apply.SplitDNS(c.New)
+	servers, domains := tunnel.SplitDNS(c.New)
 	if err := runProgram(ctx, "", "resolvectl", append([]string{"dns", c.Link}, servers...)...); err != nil {
 		return err
 	}
