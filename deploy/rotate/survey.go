@@ -113,9 +113,6 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		}
 		return err
 	})
-	if ctx.Err() != nil { // no peer is to be left behind for that
-		return s, context.Cause(ctx)
-	}
 	s.setNames(r)
 	all, skip := errs[:1:1], skippingAll(r, errs[1:])
 	for i, err := range errs[1:] {

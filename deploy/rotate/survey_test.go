@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 )
 
 // A run that was lost leaves watchers that wait for a switch. The next one for the
@@ -52,21 +51,6 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 		if (err == nil) != c.ending || (watch == nil) != c.ending {
 			t.Errorf("%s: %v, and the watch ended: %v", c.name, err, watch == nil)
 		}
-	}
-}
-
-// TestSurveyInterrupted: where the user ends the survey no peer is to blame.
-func TestSurveyInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	ask := func(ctx context.Context, _ Request) (Answer, error) {
-		cancel(fault.Interrupted)
-		<-ctx.Done()
-		return Answer{}, fault.WrapHost(context.Cause(ctx), "stopped the command on host", "shale", "")
-	}
-	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: ask}, Jobs: 2,
-		Peers: []Participant{{Host: "shale", Ask: ask}}}
-	if _, err := r.Survey(ctx); err != fault.Interrupted {
-		t.Errorf("got %v, hints %q", err, fault.Hints(err))
 	}
 }
 
