@@ -94,9 +94,10 @@ func TestLabRotateInterrupted(t *testing.T) {
 		return `mkdir -p /root/real && mv /usr/local/bin/wgkeys /root/real/wgkeys && cat >/usr/local/bin/wgkeys <<'E'
 #!/bin/sh
 [ "$1" = turn ] || exec /root/real/wgkeys "$@"
-in=$(cat)
-case "$in" in *'"do":"` + what + `"'*) sleep ` + seconds + `;; esac
-printf %s "$in" | /root/real/wgkeys turn
+while in=$(dd bs=64k count=1 2>/dev/null) && [ -n "$in" ]; do # a request: the next may follow its answer
+	case "$in" in *'"do":"` + what + `"'*) sleep ` + seconds + `;; esac
+	printf %s "$in"
+done | /root/real/wgkeys turn
 E
 chmod +x /usr/local/bin/wgkeys`
 	}
