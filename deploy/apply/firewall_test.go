@@ -187,24 +187,14 @@ routes = ["0.0.0.0/0"]
 				s.Interfaces = append(s.Interfaces, apply.Interface{Name: "lan0", Index: 9, Kind: "veth", IPv4: true})
 			}, want: []string{"IPv4 from the tunnel to eth0, IPv4 from the tunnel to lan0", "answers from eth0"}},
 	} {
-		v := view(t, c.text, "shale", nil)
-		h := newHost(t)
-		h.install(v)
-		j, others := h.journal(t, "wg0")
-		state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
-		if err != nil {
-			t.Fatal(err)
-		}
-		state.Interfaces = []apply.Interface{{Name: "eth0", Index: 2, Kind: "device", IPv4: true}}
-		state.Firewall = c.rules
-		state.Firewall.IPTables = c.iptables
-		if c.look != nil {
-			c.look(state)
-		}
-		plan, err := apply.Make(v, state, j, others)
-		if err != nil {
-			t.Fatal(err)
-		}
+		plan := planOn(t, view(t, c.text, "shale", nil), func(s *apply.State) {
+			s.Interfaces = []apply.Interface{{Name: "eth0", Index: 2, Kind: "device", IPv4: true}}
+			s.Firewall = c.rules
+			s.Firewall.IPTables = c.iptables
+			if c.look != nil {
+				c.look(s)
+			}
+		})
 		if len(plan.Findings) != len(c.want) {
 			t.Errorf("%s: the findings are %q", c.name, plan.Findings)
 			continue

@@ -64,19 +64,7 @@ func TestIPsec(t *testing.T) {
 			if text == "" {
 				text = ipsecTunnel
 			}
-			v := view(t, text, "a", nil)
-			h := newHost(t)
-			h.install(v)
-			j, others := h.journal(t, "wg0")
-			state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
-			if err != nil {
-				t.Fatal(err)
-			}
-			state.IPsec = c.policies
-			plan, err := apply.Make(v, state, j, others)
-			if err != nil {
-				t.Fatal(err)
-			}
+			plan := planOn(t, view(t, text, "a", nil), func(s *apply.State) { s.IPsec = c.policies })
 			got := strings.Join(plan.Findings, "\n")
 			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 				t.Errorf("the findings are %q, want %q", got, c.want)

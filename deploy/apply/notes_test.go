@@ -10,10 +10,9 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// notes are what the plan for a tunnel file says on a host that look changed.
-func notes(t *testing.T, text string, look func(*apply.State)) string {
+// planOn is the plan for a view on a new host that look changed.
+func planOn(t *testing.T, v *tunnel.View, look func(*apply.State)) *apply.Plan {
 	t.Helper()
-	v := view(t, text, "shale", nil)
 	h := newHost(t)
 	h.install(v)
 	j, others := h.journal(t, "wg0")
@@ -26,6 +25,13 @@ func notes(t *testing.T, text string, look func(*apply.State)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return plan
+}
+
+// notes are what the plan for a tunnel file says on a host that look changed.
+func notes(t *testing.T, text string, look func(*apply.State)) string {
+	t.Helper()
+	plan := planOn(t, view(t, text, "shale", nil), look)
 	return strings.Join(plan.Notes, "\n")
 }
 
