@@ -227,6 +227,26 @@ func TestStopAdvertising(t *testing.T) {
 	}
 }
 
+// A link that has just come up has no addresses yet, not even tentative ones. A link of mode
+// dormant stays in that state until it is told.
+func TestWaitAddressesOfALinkThatComesUp(t *testing.T) {
+	shale := newHost(t, labtest.New(t), "shale")
+	must(t, shale.IP("link add extra0 type veth peer name extra1"))
+	for _, args := range []string{"extra0 mode dormant", "extra0 up", "extra1 up"} {
+		must(t, shale.IP("link set "+args))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := shale.WaitAddresses(ctx); err == nil {
+		t.Errorf("there is nothing to wait for in\n%s", run(t, shale, "ip", "address", "show", "dev", "extra0"))
+	}
+	must(t, shale.IP("link set extra0 state up"))
+	must(t, shale.WaitAddresses(t.Context()))
+	if addrs := run(t, shale, "ip", "-6", "-oneline", "address", "show", "scope", "link"); strings.Count(addrs, "fe80::") != 2 {
+		t.Errorf("not one address for each link:\n%s", addrs)
+	}
+}
+
 // The VM laboratory exists for this: the kernel has WireGuard.
 func TestKernelWireGuard(t *testing.T) {
 	shale := newHost(t, labtest.New(t), "shale")

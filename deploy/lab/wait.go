@@ -41,13 +41,29 @@ func Until(ctx context.Context, what string, done func(context.Context) (bool, e
 	}
 }
 
-// WaitAddresses waits until no address of the host is tentative, which is when duplicate
-// address detection (RFC 4862, section 5.4) has ended.
+// WaitAddresses waits until the host's links have their addresses and none is tentative, which
+// is when duplicate address detection (RFC 4862, section 5.4) has ended.
 func (h *Host) WaitAddresses(ctx context.Context) error {
 	return Until(ctx, "the addresses of "+h.name, func(ctx context.Context) (bool, error) {
+		links, err := h.Run(ctx, "ip", "-oneline", "link", "show", "up")
+		if err != nil || comingUp(links) {
+			return false, err
+		}
 		out, err := h.Run(ctx, "ip", "-6", "-oneline", "address", "show", "tentative")
 		return strings.TrimSpace(out) == "", err
 	})
+}
+
+// comingUp reports whether a link has a carrier that the kernel has not acted on: it does so
+// later, in a worker of its own, and only then the link is running and has IPv6 addresses, tentative
+// ones too (Documentation/networking/operstates.rst). ip(8) says NO-CARRIER of what is not running.
+func comingUp(links string) bool {
+	for line := range strings.Lines(links) {
+		if strings.Contains(line, "LOWER_UP") && strings.Contains(line, "NO-CARRIER") {
+			return true
+		}
+	}
+	return false
 }
 
 // WaitRoute waits until `ip route show` with the words of selector prints a route. Options
