@@ -11,7 +11,7 @@ import (
 // dir, the vault's folder, was opened.
 func flush(dir *os.File, hint string) error {
 	if err := files.Flush(dir); err != nil {
-		return fault.WrapFile(err, "may not be on disk:", dir.Name(), hint)
+		return fault.WrapFile(err, "may not have reached the disk:", dir.Name(), hint)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 		return Meta{}, fmt.Errorf("its metadata has version %.20q, this program knows %d", s.Args[0], version)
 	}
 	if len(s.Args) != 5 {
-		return Meta{}, errors.New("its metadata has not five arguments")
+		return Meta{}, errors.New("its metadata does not have five arguments")
 	}
 	m := Meta{Version: version, Host: s.Args[1], File: s.Args[2]}
 	if keyring.CheckHost(m.Host) != nil || !validFile(m.File) {

@@ -117,7 +117,7 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 }
 
 func errAbandoned(what, who, hint string) error {
-	return fault.New("did not begin to change "+what, who, "whoever wanted it is gone", hint)
+	return fault.New("did not begin to change "+what, who, "the command that asked for it is gone", hint)
 }
 
 // abandoned reports whether nobody reads what this process says: a controller that gave this

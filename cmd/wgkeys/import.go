@@ -374,7 +374,7 @@ func (i *intake) tellKeys(d *draft.Draft, in words.Commands) {
 		if h.KeyFile != "" {
 			where = "it is in " + h.KeyFile + " there"
 		}
-		i.env.ui.Warn(fault.NewHost("no private key yet of", h.Name, where,
+		i.env.ui.Warn(fault.NewHost("no private key yet for", h.Name, where,
 			"on "+h.Name+", import again; or a new one: "+in.Run("gen", h.Name)))
 	}
 	var without []string
@@ -384,7 +384,7 @@ func (i *intake) tellKeys(d *draft.Draft, in words.Commands) {
 		}
 	}
 	if slices.Sort(without); len(without) > 0 {
-		i.env.ui.Warn(fault.New("no preshared key yet of", strings.Join(without, ", "), "the files name only where it lies",
+		i.env.ui.Warn(fault.New("no preshared key yet for", strings.Join(without, ", "), "the files name only where it lies",
 			"wgkeys gen, for new ones"))
 	}
 }

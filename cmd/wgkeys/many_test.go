@@ -169,7 +169,7 @@ func TestNoneRotated(t *testing.T) {
 	f := newFleet(t, twoHosts, nil)
 	f.must("gen", "-q", "alpha", "beta")
 	code, _, said := f.run("rotate", "-y", "--stop-after", "1", "alpha", "beta")
-	if code != ui.ExitFailed || !strings.Contains(said, `not replaced is the key of "alpha, beta"`) {
+	if code != ui.ExitFailed || !strings.Contains(said, `did not replace the key of "alpha, beta"`) {
 		t.Errorf("exits %d: %s", code, said)
 	}
 	// With tunnels of their own each is named, for a key that was replaced is not to be

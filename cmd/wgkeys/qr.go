@@ -148,7 +148,7 @@ func showCode(e *env, t *tunnel.Tunnel, host, out string, code *qr.Code) error {
 		size, terminal := e.ui.TerminalSize()
 		need := ui.Size{Columns: code.Columns, Lines: code.Lines + 1} // and the prompt
 		if terminal && (size.Columns < need.Columns || size.Lines < need.Lines) {
-			return fault.NewHost("too small a terminal for the code of host", host,
+			return fault.NewHost("the terminal is too small for the code of host", host,
 				fmt.Sprintf("it takes %d columns and %d lines, and there are %d and %d",
 					need.Columns, need.Lines, size.Columns, size.Lines),
 				"a larger window or a smaller font, or "+t.Commands.Run("qr", host)+" -o FILE.png")

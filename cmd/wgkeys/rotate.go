@@ -169,11 +169,11 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 			in, of = "-t "+words.ForShell(x.Tunnel)+" ", " in tunnel "+x.Tunnel
 		}
 		if len(x.Keys) > 0 {
-			errs = append(errs, fault.New("not replaced"+of+" is the key of", ui.Naming(x.Keys), "see above",
+			errs = append(errs, fault.New("did not replace"+of+" the key of", ui.Naming(x.Keys), "see above",
 				"then: "+restOfKeys(e, in, x.Keys)))
 		}
 		if len(x.PSKs) > 0 {
-			errs = append(errs, fault.New("not replaced"+of+" are preshared keys of", ui.Naming(x.PSKs),
+			errs = append(errs, fault.New("did not replace"+of+" preshared keys of", ui.Naming(x.PSKs),
 				"see above", "then: "+restOfPSKs(e, in, x.PSKs)))
 		}
 	}

@@ -104,7 +104,7 @@ func rotationStolenPending(t *testing.T, u *labtest.Users) {
 	}
 	takesNot(u, u.Basalt, stolen, pending)
 	r = u.Run(u.Basalt, "wgkeys rotate -y --now shale")
-	for _, want := range []string{`the old key is refused, and the next key of shale not taken by peer "basalt"`,
+	for _, want := range []string{`the old key of shale is refused, but its next key is not accepted, by peer "basalt"`,
 		"hint: wgkeys apply basalt"} {
 		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.Code, want, r.Stdout, r.Stderr)
@@ -144,14 +144,14 @@ func rotationStolenWithoutHost(t *testing.T, u *labtest.Users) {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	takesNot(u, u.Basalt, old)
-	if !strings.Contains(r.Stderr, "as long as it has an apply on a peer is refused") {
+	if !strings.Contains(r.Stderr, "until it is replaced or removed there, an apply on a peer is refused") {
 		t.Errorf("it is not told what comes of it:\n%s", r.Stderr)
 	}
 	const boot = "ip link delete wg0; rm -rf /run/wgkeys; ip -6 rule del table 51820; ip -6 rule del priority 32763; ip -6 rule del priority 32765; " +
 		"ip -6 route flush table 51820; nft delete table inet wgkeys-wg0; "
 	u.Must(u.Basalt, boot+"wgkeys apply -q --view /etc/wgkeys/wg0.view")
 	takesNot(u, u.Basalt, old)
-	keyStaysGone(u, "wgkeys apply basalt", `will not take the key that was revoked of host "shale"`, "none")
+	keyStaysGone(u, "wgkeys apply basalt", `will not accept the revoked key of host "shale"`, "none")
 	u.Run(u.Basalt, "wgkeys rotate -y --now shale") // basalt has neither key, and is named
 	u.Must(u.Basalt, "wgkeys apply basalt")
 	settledWithout(u, t, u.Shale, old)
@@ -173,7 +173,7 @@ func TestLabRotateTwoStolenKeys(t *testing.T) {
 	r := m.Run(here, "wgkeys rotate -y --now "+host.Name())
 	m.Must(far, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	for _, want := range []string{"is still accepted by peer \"" + far.Name(),
-		"its next key has waited beside the stolen one", "with --skip PEER"} {
+		"its next key was kept beside the stolen one", "with --skip PEER"} {
 		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.Code, want, r.Stdout, r.Stderr)
 		}
@@ -209,7 +209,7 @@ func TestLabRotateStolenKeyAgain(t *testing.T) {
 	m.Must(far, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	for range 2 {
 		if r := m.Run(here, "wgkeys rotate -y --now "+host.Name()); r.Code != ui.ExitFailed ||
-			strings.Contains(r.Stderr, "no key is taken any more") {
+			strings.Contains(r.Stderr, "no peer that could be reached accepts a key") {
 			t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
 		takesNot(m.Users, here, stolen)
@@ -241,7 +241,7 @@ func keyStaysGone(u *labtest.Users, command, says, key string) {
 func rotationBehindApply(t *testing.T, u *labtest.Users) {
 	old := publicKeyOf(u, "shale")
 	u.Must(u.Basalt, "cp -a /root/net /root/behind && wgkeys rotate -y shale")
-	const older, git = `the view is older than this machine: it has a key that was replaced, of host "shale"`,
+	const older, git = `the view is older than this machine: it has an old key of host "shale"`,
 		"git pull, then wgkeys apply "
 	for _, host := range []string{"basalt", "shale"} {
 		keyStaysGone(u, "wgkeys plan -C /root/behind "+host, older, old)
@@ -274,7 +274,7 @@ func rotationBehindStolen(t *testing.T, u *labtest.Users) {
 	u.Must(u.Basalt, "cp -a /root/net /root/behind && cp /etc/wgkeys/wg0.view /root/kept && wgkeys rotate --now -y shale")
 	settledWithout(u, t, u.Shale, stolen)
 	for _, command := range []string{"apply", "apply --unknown", "plan"} {
-		keyStaysGone(u, "wgkeys "+command+" -C /root/behind basalt", `will not take the key that was revoked of host "shale"`,
+		keyStaysGone(u, "wgkeys "+command+" -C /root/behind basalt", `will not accept the revoked key of host "shale"`,
 			stolen)
 	}
 	now := publicKeyOf(u, "shale")

@@ -42,13 +42,13 @@ func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, er
 	name := view.Tunnel
 	switch {
 	case len(mine.Entries) > 0:
-		return nil, fault.New("there is nothing to take over of tunnel", name, "wgkeys applied it already",
+		return nil, fault.New("cannot take over tunnel", name, "wgkeys applied it already",
 			"wgkeys plan -t "+name)
 	case state.Link == nil:
-		return nil, fault.New("there is nothing to take over of tunnel", name, "no interface has its name",
+		return nil, fault.New("cannot take over tunnel", name, "no interface has its name",
 			"wgkeys apply -t "+name)
 	case state.Link.Kind != "wireguard" && state.Link.Kind != "tun":
-		return nil, fault.New("there is nothing to take over of tunnel", name,
+		return nil, fault.New("cannot take over tunnel", name,
 			"its interface is of the kind "+state.Link.Kind+", no tunnel's", "ip -d link show "+name)
 	case state.Device.PublicKey != view.PublicKey:
 		return nil, fault.New("another tunnel runs on the interface", name,

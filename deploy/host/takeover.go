@@ -45,8 +45,8 @@ func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
 		return nil, fault.New("a take-over did not come to its end on tunnel", name, "it was interrupted",
 			"wgkeys import --undo -t "+name+", then the same command again")
 	case r != nil:
-		return nil, fault.New("will not take over again the tunnel", name,
-			"it was, and what was put aside is in "+former.Dir(name),
+		return nil, fault.New("already took over tunnel", name,
+			"what was put aside is in "+former.Dir(name),
 			"wgkeys import --undo -t "+name+", or, when that is of no use any more, rm -r "+former.Dir(name))
 	}
 	t := &TakeOver{}

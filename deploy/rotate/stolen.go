@@ -112,7 +112,8 @@ func (t theft) refused(ctx context.Context, ask func(context.Context, Participan
 		defer cancel()
 		err := ask(ctx, p)
 		if errors.Is(err, errNeither) {
-			return fault.WrapHost(err, "the old key is refused, and the next key of "+t.Host.Host+" not taken by peer", p.Host,
+			return fault.WrapHost(err,
+				"the old key of "+t.Host.Host+" is refused, but its next key is not accepted, by peer", p.Host,
 				t.Commands.Run("apply", p.Host))
 		}
 		if err != nil {
@@ -127,7 +128,7 @@ func (t theft) refused(ctx context.Context, ask func(context.Context, Participan
 
 // errNeither marks the error of a peer that has refused the old key before, and does not
 // accept the next one.
-var errNeither = errors.New("it takes neither key")
+var errNeither = errors.New("it accepts neither key")
 
 // takesNeither reports whether a peer is known to have neither key. A peer that has the
 // next one, but reports an error, may restore the old one at its next boot.

@@ -315,7 +315,7 @@ func (l *Exposure) warn(say ui.Reporter, paths []string) {
 		if i == most {
 			who = words.AndMore(path, len(paths)-most)
 		}
-		say.Warn(fault.New("not known who could read", who,
+		say.Warn(fault.New("cannot tell who could read", who,
 			"a version of it does not say to whom it is encrypted, since wgkeys did not make it", l.replaceUnknown(path)))
 		if i == most {
 			return

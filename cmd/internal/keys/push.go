@@ -313,7 +313,8 @@ func (p *pusher) privateKey(ctx context.Context, t *tunnel.Tunnel, host, name st
 		switch {
 		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise the error is about a missing identity file
 			pub := p.maker.Repo.Ring.Path(host, t.Name)
-			return nil, fault.WrapFile(withoutHint(err), "no private key in the vault, and "+host+" has not the one of", pub,
+			return nil, fault.WrapFile(withoutHint(err),
+				"no private key in the vault, and "+host+" does not have the one of", pub,
 				"git log -- "+ui.Quoted(p.maker.Repo.Vault.Path(host, name))+"; if it is lost, or "+host+
 					" made its key itself and lost it: rm "+ui.Quoted(pub)+", then "+t.Commands.Run("gen", host))
 		case err != nil:

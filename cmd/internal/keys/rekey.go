@@ -97,9 +97,9 @@ func (q *Rekey) tellAlone(s vault.Stale) {
 		return
 	}
 	if other := q.maker.Repo.PSKFile(tunnel, peer, s.Host); other.Missing() {
-		q.maker.Report.Warn(fault.NewFile("nothing to compare with had the preshared key in",
+		q.maker.Report.Warn(fault.NewFile("could not check the preshared key in",
 			q.maker.Repo.Vault.Path(s.Host, s.File),
-			"there is no "+other.File+" of "+peer+" in the vault",
+			"there is no "+other.File+" of "+peer+" in the vault to compare it with",
 			"if it is the right one: "+repo.Commands(q.maker.Repo, tunnel).Run("gen", peer)))
 	}
 }
@@ -144,7 +144,7 @@ func (q *Rekey) leftAsTheyAre(ctx context.Context) error {
 		default:
 			why = stale[0].File + " is to be encrypted again" + Because(stale[0])
 		}
-		errs = append(errs, fault.NewHost("left as they are: the files of host", host, why,
+		errs = append(errs, fault.NewHost("did not rekey the files of host", host, why,
 			"wgkeys check, then wgkeys rekey "+host))
 	}
 	return errors.Join(errs...)
@@ -219,8 +219,8 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 			continue
 		}
 		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, filepath.ToSlash(name)) {
-			return fault.NewFile("you could not open it any more, and no commit has it:", path,
-				"the lists name others alone, and none of the identities of this run; nothing was written",
+			return fault.NewFile("will not take your own access from you to", path,
+				"no commit has it, and the lists name only others, none of the identities of this run; nothing was written",
 				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))
 		}
 	}

@@ -68,8 +68,8 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(x.rotation.Revoke(ctx, next),
-		fault.NewHost("no key is taken any more, by the peers that could be reached, of host", x.host,
-			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer is refused as long as the keyring has no other",
+		fault.NewHost("no peer that could be reached accepts a key of host", x.host,
+			"its next key was kept beside the stolen one and may be stolen too; until the keyring has another one, an apply on a peer is refused",
 			"when all can be reached, or else with --skip PEER for each of them: "+x.tunnel.Commands.Run("rotate --now", x.host)))
 }
 
@@ -77,8 +77,8 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 func (x *rotation) refuseWithout(ctx context.Context) error {
 	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
-		x.maker.Report.Warn(fault.NewHost("no peer takes the key any more of host", x.host,
-			"the keyring still has it, and as long as it has an apply on a peer is refused",
+		x.maker.Report.Warn(fault.NewHost("no peer accepts the key any more of host", x.host,
+			"the keyring still has it; until it is replaced or removed there, an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: %[4]s; if it is gone for good: rm -r %[2]s, and take it out of %[3]s/", x.host,
 				repo.Existing(filepath.Join(x.maker.Repo.Ring.Dir, x.host), filepath.Join(x.maker.Repo.Vault.Dir, x.host)),
 				tunnel.Dir, x.tunnel.Commands.Run("rotate --now", x.host))))

@@ -146,7 +146,7 @@ func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.Publi
 	}
 	err = x.rotation.Replace(ctx, s, next)
 	if err != nil && len(fault.Hints(err)) == 0 { // as after an interrupt: the next key is in the repository
-		err = fault.WrapHost(err, "not finished is the rotation of host", x.host,
+		err = fault.WrapHost(err, "did not finish the rotation of host", x.host,
 			x.tunnel.Commands.Run("rotate", x.host)+" finishes it")
 	}
 	return next, err

@@ -91,7 +91,7 @@ func (x *pskRotation) finished() {
 func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun bool, err error) {
 	inUse, err := x.pair.Fingerprints(ctx)
 	if err != nil {
-		return psk, false, fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(),
+		return psk, false, fault.Wrap(err, "did not replace the preshared key of", x.pair.String(),
 			x.tunnel.Commands.Run("rotate --psk", x.hosts[0]))
 	}
 	mine, other, differ := x.maker.Repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])

@@ -427,7 +427,7 @@ func (q *Rotations) leaveOut(host string, t *tunnel.Tunnel, wanted bool) {
 	how := repo.NewKeyByHand(q.maker.Repo, host, t.Name)
 	q.unmanaged[host] = t.RequireManaged(host, how)
 	if wanted && (q.o.Due || q.o.Selected != nil) && !q.o.PSKOnly {
-		q.maker.Report.Warn(fault.NewHost("the key is not replaced of host", host, "nobody logs in to it", how))
+		q.maker.Report.Warn(fault.NewHost("will not replace the key of host", host, "nobody logs in to it", how))
 	}
 }
 

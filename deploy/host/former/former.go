@@ -139,6 +139,6 @@ func (r *Record) Resume(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return fault.New("nobody takes the interface", r.Link, r.Manager+" does not, though it may",
+	return fault.New("no manager takes the interface", r.Link, r.Manager+" does not, although it may",
 		"systemctl status "+r.Manager)
 }

@@ -223,7 +223,7 @@ func (r *Record) putBackEdits() error {
 		now, failed := os.ReadFile(e.File)
 		info, unknown := os.Stat(e.File)
 		if err := errors.Join(err, failed, unknown); err != nil {
-			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", e.File, "it was as "+e.Copy+" is"))
+			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", e.File, "cp -p "+e.Copy+" "+e.File))
 			continue
 		}
 		if err := e.changed(string(was), string(now)); err != nil {

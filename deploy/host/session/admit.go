@@ -83,7 +83,7 @@ func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 		*key, *next = kept.Nobody(*key), keyring.PublicKey{}
 		return nil
 	case a.Stolen(*key) || a.Stolen(*next):
-		return fault.New("will not take the key that was revoked of host", host,
+		return fault.NewHost("will not accept the revoked key of host", host,
 			"wgkeys rotate --now had it refused here, and the view has no other one",
 			"git pull, then wgkeys apply "+a.view.Host+"; if there is nothing newer: wgkeys rotate --now "+host)
 	case a.how == AllowOld:
@@ -93,7 +93,7 @@ func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 	if !a.outdated(*key) {
 		by, _ = a.By(*next)
 	}
-	return fault.New("the view is older than this machine: it has a key that was replaced, of host", host,
+	return fault.NewHost("the view is older than this machine: it has an old key of host", host,
 		"it is "+key.String()+", and "+by.String()+" took its place here",
 		"git pull, then wgkeys apply "+a.view.Host+"; if nobody has the newer key: wgkeys rotate --unknown "+host+
 			"; if the older one is right: wgkeys apply --unknown "+a.view.Host)

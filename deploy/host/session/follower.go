@@ -75,7 +75,7 @@ func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	}
 	err := startFollower(ctx, plan.Tunnel)
 	if err != nil {
-		return fault.Wrap(err, "the names of peers are looked up by the next apply, and not before, on tunnel", plan.Tunnel,
+		return fault.Wrap(err, "will not look up names of peers again before the next apply of tunnel", plan.Tunnel,
 			"wgkeys apply")
 	}
 	return nil

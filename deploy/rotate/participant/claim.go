@@ -78,7 +78,7 @@ func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
 // another run is refused.
 func take(q rotate.Request) error {
 	if q.Run == "" || q.Within < 0 || q.Within > time.Hour {
-		return fault.New("no run can claim tunnel", q.Tunnel, "the controller names none, or for no time that can be",
+		return fault.New("cannot claim tunnel", q.Tunnel, "the controller names no run, or no valid time",
 			"install the same wgkeys on all hosts")
 	}
 	if err := os.MkdirAll(linux.RunDir, 0o755); err != nil {
@@ -147,7 +147,7 @@ func mine(q rotate.Request) (until time.Duration, err error) {
 }
 
 func tooLate(q rotate.Request) error {
-	return fault.New("the peers may not be ready any more for a new key of tunnel", q.Tunnel,
+	return fault.New("the peers may no longer be ready for a new key of tunnel", q.Tunnel,
 		"it took too long to reach all of them; nothing was changed",
 		"wgkeys rotate "+q.Host)
 }

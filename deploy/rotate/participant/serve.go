@@ -179,7 +179,7 @@ func neverAgain(q rotate.Request) error {
 		return err
 	}
 	if _, replaced := list.By(q.Next); replaced || list.Stolen(q.Next) {
-		return fault.NewHost("will not change to a key that was replaced already, of host", q.Host, "it is "+q.Next.String(),
+		return fault.NewHost("will not go back to a replaced key of host", q.Host, "it is "+q.Next.String(),
 			"git pull, then wgkeys rotate "+q.Host)
 	}
 	return nil

@@ -231,7 +231,7 @@ func notPrivate(p *foreign.Peer, devices []*host) error {
 		if h.d.PrivateKey.Is(p.PublicKey) {
 			return fault.NewLine("no public key in the peer of", p.Pos.File, p.Pos.Line,
 				"it is the private key of host "+h.name+", in the clear",
-				"put the peer's own there: wg pubkey, on the peer, makes it of its private key")
+				"put the peer's own there: wg pubkey, on the peer, makes it from its private key")
 		}
 	}
 	return nil

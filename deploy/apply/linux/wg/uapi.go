@@ -104,12 +104,12 @@ func readSocket(c io.Reader, a *answer) error {
 		case len(line) == 1:
 			return nil
 		case !ok: // not shown: it may be a key
-			return errors.New("the device says a line without a value")
+			return errors.New("the device wrote a line without a value")
 		default:
 			err = answer.line(string(key), value)
 		}
 		if err != nil { // only the name is shown: the value may be a key
-			return fmt.Errorf("the device says something else than expected in its line %q: %w", key, err)
+			return fmt.Errorf("the device's line %q is not understood: %w", key, err)
 		}
 	}
 }
