@@ -58,7 +58,7 @@ func newPortWalk(t *testing.T) *walk {
 // changePeersPort changes basalt's port.
 func (w *walk) changePeersPort(port int) {
 	w.Helper()
-	v, err := tunnel.DecodeView(strings.NewReader(w.Read(w.Basalt, "/root/basalt.json")))
+	v, err := tunnel.ParseView([]byte(w.Read(w.Basalt, "/root/basalt.json")))
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -61,9 +61,9 @@ func glob(f *testing.F, pattern string) []string {
 	return files
 }
 
-// FuzzDecodeView holds that what the decoder accepts is a valid view, which can
+// FuzzParseView holds that what the decoder accepts is a valid view, which can
 // be shown and comes back from its JSON as it was.
-func FuzzDecodeView(f *testing.F) {
+func FuzzParseView(f *testing.F) {
 	for _, file := range glob(f, "testdata/views/*/*.json") {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -72,7 +72,7 @@ func FuzzDecodeView(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		v, err := tunnel.DecodeView(bytes.NewReader(text))
+		v, err := tunnel.ParseView(text)
 		if err != nil {
 			return
 		}
@@ -83,7 +83,7 @@ func FuzzDecodeView(f *testing.F) {
 			t.Error("a view that cannot be shown")
 		}
 		once := encode(t, v)
-		back, err := tunnel.DecodeView(bytes.NewReader(once))
+		back, err := tunnel.ParseView(once)
 		if err != nil {
 			t.Fatal(err)
 		}

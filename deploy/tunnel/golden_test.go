@@ -132,7 +132,7 @@ func everyView(t *testing.T, tun *tunnel.Tunnel, keys map[string]keyring.PublicK
 			t.Fatalf("a derived view is not valid: %v", err)
 		}
 		text := encode(t, v)
-		back, err := tunnel.DecodeView(bytes.NewReader(text))
+		back, err := tunnel.ParseView(text)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

@@ -62,7 +62,7 @@ func TestNextKeysTravel(t *testing.T) {
 		t.Fatal(err)
 	}
 	valid := string(encode(t, v))
-	back, err := tunnel.DecodeView(strings.NewReader(valid))
+	back, err := tunnel.ParseView([]byte(valid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +73,16 @@ func TestNextKeysTravel(t *testing.T) {
 	if back.NextPublicKey != next["gate"] || phone(back) != next["phone"] {
 		t.Errorf("%v and %v arrive", back.NextPublicKey, phone(back))
 	}
-	for _, other := range []string{next["gate"].String(), v.PublicKey.String(), strings.Repeat("A", 43) + "=", "",
-		"c2hvcnQ="} {
+	for other, want := range map[string]string{
+		next["gate"].String():         `the public key of "phone" is there twice`,
+		v.PublicKey.String():          `the public key of "phone" is there twice`,
+		strings.Repeat("A", 43) + "=": `the all-zero key`,
+		"":                            `bad-length`,
+		"c2hvcnQ=":                    `bad-length`,
+	} {
 		text := strings.Replace(valid, next["phone"].String(), other, 1)
-		if _, err := tunnel.DecodeView(strings.NewReader(text)); err == nil {
-			t.Errorf("the next key %q is accepted", other)
+		if _, err := tunnel.ParseView([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the next key %q: got %v, want %q", other, err, want)
 		}
 	}
 }

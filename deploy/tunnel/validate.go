@@ -91,15 +91,15 @@ func (v *View) checkPeers() error {
 	names[v.Host], keys[v.PublicKey] = struct{}{}, struct{}{}
 	var errs wrongs
 	if !v.NextPublicKey.IsZero() {
-		errs.add(keys.add(v.NextPublicKey, "public key"))
+		errs.add(addKey(keys, v.NextPublicKey, v.Host))
 	}
 	for i := range v.Peers {
 		p := &v.Peers[i]
 		errs.add(p.check())
 		errs.add(names.add(p.Name, "name of a host"))
-		errs.add(keys.add(p.PublicKey, "public key"))
+		errs.add(addKey(keys, p.PublicKey, p.Name))
 		if !p.NextPublicKey.IsZero() {
-			errs.add(keys.add(p.NextPublicKey, "public key"))
+			errs.add(addKey(keys, p.NextPublicKey, p.Name))
 		}
 		if p.PresharedKeyFile != "" {
 			errs.add(files.add(p.PresharedKeyFile, "key file"))
@@ -242,6 +242,14 @@ func (u unique[T]) add(v T, what string) error {
 	before := len(u)
 	if u[v] = struct{}{}; len(u) == before {
 		return fmt.Errorf("the same %s is there twice: %s", what, shown(fmt.Sprint(v)))
+	}
+	return nil
+}
+
+// addKey names the host and not its key: in the place of a public one may be a private one.
+func addKey(keys unique[keyring.PublicKey], key keyring.PublicKey, host string) error {
+	if keys.add(key, "") != nil {
+		return fmt.Errorf("the public key of %s is there twice", shown(host))
 	}
 	return nil
 }

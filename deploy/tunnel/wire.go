@@ -31,15 +31,6 @@ func EncodeView(w io.Writer, v *View) error {
 	return e.Encode(wire{Format, v})
 }
 
-// DecodeView reads one view and nothing after it, see [ParseView].
-func DecodeView(r io.Reader) (*View, error) {
-	text, err := ReadText(r)
-	if err != nil {
-		return nil, err
-	}
-	return ParseView(text)
-}
-
 // ReadText reads the text of a view for [ParseView].
 func ReadText(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxView+1))

@@ -9,8 +9,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// TestDecodeViewRefuses changes one thing at a time in a view that is valid.
-func TestDecodeViewRefuses(t *testing.T) {
+// TestParseViewRefuses changes one thing at a time in a view that is valid.
+func TestParseViewRefuses(t *testing.T) {
 	tests := []struct{ name, old, new, want string }{
 		{"older format", `"format": 1`, `"format": 0`, "format 0, want 1"},
 		{"newer format", `"format": 1`, `"format": 2`, "format 2, want 1"},
@@ -71,7 +71,7 @@ func TestDecodeViewRefuses(t *testing.T) {
 		if !strings.Contains(valid, test.old) {
 			t.Fatalf("%s: the valid view has no %s", test.name, test.old)
 		}
-		_, err := tunnel.DecodeView(strings.NewReader(strings.Replace(valid, test.old, test.new, 1)))
+		_, err := tunnel.ParseView([]byte(strings.Replace(valid, test.old, test.new, 1)))
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
 		}
@@ -79,7 +79,7 @@ func TestDecodeViewRefuses(t *testing.T) {
 }
 
 // Public keys are taken away or doubled by name, since their spelling is opaque.
-func TestDecodeViewKeys(t *testing.T) {
+func TestParseViewKeys(t *testing.T) {
 	tun := parse(t, os.DirFS("testdata/views/dual"), "wg0")
 	keys := publicKeys(t, tun.Hosts())
 	v, err := tun.View("gate", keys)
@@ -95,19 +95,19 @@ func TestDecodeViewKeys(t *testing.T) {
 		return string(text)
 	}
 	zero := `"` + strings.Repeat("A", 43) + `="`
-	for _, change := range [][2]string{
-		{key("phone"), key("laptop")},
-		{key("phone"), key("gate")},
-		{key("phone"), zero},
-		{`"public_key": ` + key("gate") + ",", ""},
-		{`"public_key": ` + key("phone") + ",", ""},
+	for _, test := range []struct{ old, new, want string }{
+		{key("phone"), key("laptop"), `the public key of "phone" is there twice`},
+		{key("phone"), key("gate"), `the public key of "phone" is there twice`},
+		{key("phone"), zero, `the all-zero key`},
+		{`"public_key": ` + key("gate") + ",", "", `the host has no public key`},
+		{`"public_key": ` + key("phone") + ",", "", `peer "phone" has no public key`},
 	} {
-		text := strings.Replace(valid, change[0], change[1], 1)
+		text := strings.Replace(valid, test.old, test.new, 1)
 		if text == valid {
-			t.Fatalf("the valid view has no %s", change[0])
+			t.Fatalf("the valid view has no %s", test.old)
 		}
-		if _, err := tunnel.DecodeView(strings.NewReader(text)); err == nil {
-			t.Errorf("%s for %s is accepted", change[1], change[0])
+		if _, err := tunnel.ParseView([]byte(text)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s for %s: got %v, want %q", test.new, test.old, err, test.want)
 		}
 	}
 }
