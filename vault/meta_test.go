@@ -66,46 +66,47 @@ func TestStanzaRefused(t *testing.T) {
 	p := metas(t)[3]
 	psk := spell(p)
 	public := m.PublicKey.String()
-	for _, test := range []struct{ name, text string }{
-		{"twice", good + good},
-		{"twice, another", good + psk},
-		{"version 2", strings.Replace(good, " 1 ", " 2 ", 1)},
-		{"version 01", strings.Replace(good, " 1 ", " 01 ", 1)},
-		{"no arguments", "-> wgkeys\n\n"},
-		{"version alone", "-> wgkeys 1\n\n"},
-		{"an argument less", strings.Replace(good, " shale", "", 1)},
-		{"an argument more", strings.Replace(good, "Z\n", "Z more\n", 1)},
-		{"host with a slash", strings.Replace(good, "shale", "sha/le", 1)},
-		{"host with dots", strings.Replace(good, "shale", "..", 1)},
-		{"host an option", strings.Replace(good, "shale", "-shale", 1)},
-		{"host in upper case", strings.Replace(good, "shale", "Shale", 1)},
-		{"file with a slash", strings.Replace(good, "wg0", "../wg0", 1)},
-		{"file of another kind", strings.Replace(good, "wg0.key", "wg0.pub", 1)},
-		{"file of the other kind", strings.Replace(good, "wg0.key", "wg0.psk", 1)},
-		{"no public key", strings.Replace(good, public, "-", 1)},
-		{"public key without padding", strings.Replace(good, public, public[:43], 1)},
-		{"zero public key", strings.Replace(good, public, strings.Repeat("A", 43)+"=", 1)},
-		{"fingerprint in upper case", strings.Replace(psk, p.PSK, strings.ToUpper(p.PSK), 1)},
-		{"fingerprint cut short", strings.Replace(psk, p.PSK, p.PSK[:62], 1)},
-		{"time with an offset", strings.Replace(good, "05Z", "05+00:00", 1)},
-		{"time with a fraction", strings.Replace(good, "05Z", "05.5Z", 1)},
-		{"time with a comma", strings.Replace(good, "05Z", "05,0Z", 1)},
-		{"time in lower case", strings.Replace(good, "05Z", "05z", 1)},
-		{"no such time", strings.Replace(good, "01-02", "02-30", 1)},
-		{"leap second", strings.Replace(good, "05Z", "60Z", 1)},
-		{"no recipient", good[:strings.Index(good, "\n")+1] + "\n"},
-		{"key a fingerprint", strings.TrimSuffix(good, "\n")[:len(good)-4] + "\n"},
-		{"a recipient twice", spell(Meta{Host: m.Host, File: m.File, PublicKey: m.PublicKey, Created: m.Created,
-			Recipients: []Fingerprint{m.Recipients[0], m.Recipients[0]}})},
-		{"more recipients than stanzas", spell(Meta{Host: m.Host, File: m.File, PublicKey: m.PublicKey, Created: m.Created,
+	for _, test := range []struct{ name, want, text string }{
+		{"twice", "it has metadata twice", good + good},
+		{"twice, another", "it has metadata twice", good + psk},
+		{"version 2", "this program knows 1", strings.Replace(good, " 1 ", " 2 ", 1)},
+		{"version 01", "this program knows 1", strings.Replace(good, " 1 ", " 01 ", 1)},
+		{"no arguments", "does not have five arguments", "-> wgkeys\n\n"},
+		{"version alone", "does not have five arguments", "-> wgkeys 1\n\n"},
+		{"an argument less", "does not have five arguments", strings.Replace(good, " shale", "", 1)},
+		{"an argument more", "does not have five arguments", strings.Replace(good, "Z\n", "Z more\n", 1)},
+		{"host with a slash", "names no host and key file", strings.Replace(good, "shale", "sha/le", 1)},
+		{"host with dots", "names no host and key file", strings.Replace(good, "shale", "..", 1)},
+		{"host an option", "names no host and key file", strings.Replace(good, "shale", "-shale", 1)},
+		{"host in upper case", "names no host and key file", strings.Replace(good, "shale", "Shale", 1)},
+		{"file with a slash", "names no host and key file", strings.Replace(good, "wg0", "../wg0", 1)},
+		{"file of another kind", "names no host and key file", strings.Replace(good, "wg0.key", "wg0.pub", 1)},
+		{"file of the other kind", "the fingerprint", strings.Replace(good, "wg0.key", "wg0.psk", 1)},
+		{"no public key", "the public key", strings.Replace(good, public, "-", 1)},
+		{"public key without padding", "the public key", strings.Replace(good, public, public[:43], 1)},
+		{"zero public key", "the public key", strings.Replace(good, public, strings.Repeat("A", 43)+"=", 1)},
+		{"fingerprint in upper case", "the fingerprint", strings.Replace(psk, p.PSK, strings.ToUpper(p.PSK), 1)},
+		{"fingerprint cut short", "the fingerprint", strings.Replace(psk, p.PSK, p.PSK[:62], 1)},
+		{"time with an offset", "the time", strings.Replace(good, "05Z", "05+00:00", 1)},
+		{"time with a fraction", "not spelled in the one way", strings.Replace(good, "05Z", "05.5Z", 1)},
+		{"time with a comma", "not spelled in the one way", strings.Replace(good, "05Z", "05,0Z", 1)},
+		{"time in lower case", "the time", strings.Replace(good, "05Z", "05z", 1)},
+		{"no such time", "the time", strings.Replace(good, "01-02", "02-30", 1)},
+		{"leap second", "the time", strings.Replace(good, "05Z", "60Z", 1)},
+		{"no recipient", "names no recipient", good[:strings.Index(good, "\n")+1] + "\n"},
+		{"key a fingerprint", "the recipients", strings.TrimSuffix(good, "\n")[:len(good)-4] + "\n"},
+		{"a recipient twice", "the recipients", spell(Meta{Host: m.Host, File: m.File, PublicKey: m.PublicKey,
+			Created: m.Created, Recipients: []Fingerprint{m.Recipients[0], m.Recipients[0]}})},
+		{"more recipients than stanzas", "more recipients than it has", spell(Meta{Host: m.Host, File: m.File,
+			PublicKey: m.PublicKey, Created: m.Created,
 			Recipients: []Fingerprint{{1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}}})},
 	} {
 		s := &sealed{age: []byte(header(test.text))}
 		if test.text == good {
 			t.Errorf("%s: the test changes nothing", test.name)
 		}
-		if err := s.readMeta(); err == nil {
-			t.Errorf("%s is accepted:\n%s", test.name, test.text)
+		if err := s.readMeta(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q\n%s", test.name, err, test.want, test.text)
 		}
 	}
 }

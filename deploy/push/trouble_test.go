@@ -257,9 +257,15 @@ func TestInheritedEnvironment(t *testing.T) {
 }
 
 // A scripted host says its lines, then nothing, until it is stopped.
-type scripted struct{ lines string }
+type scripted struct {
+	lines string
+	reads bool // it also reads what it is sent
+}
 
 func (s scripted) Run(ctx context.Context, _ string, in io.Reader, out io.Writer) error {
+	if s.reads {
+		go io.Copy(io.Discard, in)
+	}
 	io.WriteString(out, s.lines)
 	<-ctx.Done()
 	return context.Cause(ctx)
@@ -274,7 +280,7 @@ func TestSilent(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File})
+			_, err := push.Host(t.Context(), scripted{lines: lines}, "shale", []push.File{key.File})
 			fails(t, err, `lost host "shale": `)
 			fails(t, err, `it stopped answering`)
 			if d := time.Since(start); d > 5*time.Minute {
@@ -289,19 +295,19 @@ func TestSilent(t *testing.T) {
 func TestHostile(t *testing.T) {
 	key := newKey(t, "/etc/wireguard/wg0.key")
 	line := strings.TrimSpace(string(key.text))
-	for name, lines := range map[string]string{
-		"long line":     "wgkeys 1 plain\n" + strings.Repeat("x", 1<<20),
-		"noise":         strings.Repeat("noise\n", 1<<16),
-		"escape":        "wgkeys 1 plain\ndeny \x1b[2J\u202e\x07\n",
-		"no answer":     "wgkeys 1 plain\nhave everything\n",
-		"wrong key":     "wgkeys 1 plain\nnone\ndone " + newKey(t, "/").Want + "\n",
-		"echo":          "wgkeys 1 plain\nnone\nfail sh: " + line + ": not found\n",
-		"echo in parts": "wgkeys 1 plain\nnone\n" + line + "\n",
+	for name, test := range map[string]struct{ lines, want string }{
+		"long line":     {"wgkeys 1 plain\n" + strings.Repeat("x", 1<<20), "a line too long"},
+		"noise":         {strings.Repeat("noise\n", 1<<16), "it said \"noise\""},
+		"escape":        {"wgkeys 1 plain\ndeny \x1b[2J\u202e\x07\n", "?[2J??"},
+		"no answer":     {"wgkeys 1 plain\nhave everything\n", "is no answer of the protocol"},
+		"wrong key":     {"wgkeys 1 plain\nnone\ndone " + newKey(t, "/").Want + "\n", "another key is there now: (withheld)"},
+		"echo":          {"wgkeys 1 plain\nnone\nfail sh: " + line + ": not found\n", "sh: (withheld): not found"},
+		"echo in parts": {"wgkeys 1 plain\nnone\n" + line + "\n", "\"(withheld)\" is no answer"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File})
-			if err == nil {
-				t.Errorf("%s: no error", name)
+			_, err := push.Host(t.Context(), scripted{test.lines, true}, "shale", []push.File{key.File})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s: got %v, want %q", name, err, test.want)
 			} else if said := err.Error(); strings.ContainsFunc(said, unprintable) || strings.Contains(said, line) ||
 				len(said) > 1000 {
 				t.Errorf("%s: %q", name, said)

@@ -222,11 +222,11 @@ func TestTunnelGone(t *testing.T) {
 // A host that answers rubbish where it is to make a key does not bring the key
 // that is none into the keyring, from where it would go to every peer.
 func TestMakeRefusesNone(t *testing.T) {
-	for name, a := range map[string]Answer{"nothing": {Protocol: Protocol},
-		"of another version": {Made: keyring.PublicKey{1}}} {
+	for want, a := range map[string]Answer{"it names none": {Protocol: Protocol},
+		"another version of wgkeys": {Made: keyring.PublicKey{1}}} {
 		p := Participant{Host: "shale", Ask: func(context.Context, Request) (Answer, error) { return a, nil }}
-		if key, err := p.Make(context.Background(), "wg0", Next); err == nil {
-			t.Errorf("%s: took %s", name, key)
+		if key, err := p.Make(context.Background(), "wg0", Next); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %s, %v", want, key, err)
 		}
 	}
 }
