@@ -121,16 +121,38 @@ func (c *checker) orphanedHosts() (hosts []string) {
 	if !slices.ContainsFunc(c.found, func(f Finding) bool { return f.Check == "orphaned" }) {
 		return nil
 	}
-	named := map[string]bool{}
+	known := map[string]bool{} // named by a tunnel file, or found already
 	for _, h := range c.hosts {
-		named[h.host] = true
+		known[h.host] = true
 	}
 	for _, f := range c.found {
-		if f.Check == "orphaned" && f.Host != "" && !named[f.Host] && !slices.Contains(hosts, f.Host) {
-			hosts = append(hosts, f.Host)
+		if f.Check == "orphaned" && f.Host != "" && !known[f.Host] {
+			hosts, known[f.Host] = append(hosts, f.Host), true
 		}
 	}
 	return hosts
+}
+
+// holders are folders of the vault that no tunnel asks for, by the private keys in them.
+type holders map[keyIn][]string
+
+type keyIn struct {
+	file string
+	key  keyring.PublicKey
+}
+
+// holdersOf returns which of the orphaned hosts have what private keys in these files.
+func holdersOf(c *checker, orphaned []string, files map[string]bool) holders {
+	all := holders{}
+	for file := range files {
+		for _, host := range orphaned {
+			if meta, err := c.repo.Vault.Meta(host, file); err == nil && !meta.PublicKey.IsZero() {
+				of := keyIn{file, meta.PublicKey}
+				all[of] = append(all[of], host)
+			}
+		}
+	}
+	return all
 }
 
 // hintKeyElsewhere gives findings another hint if the private key of a host is in the folder of
@@ -141,25 +163,32 @@ func hintKeyElsewhere(c *checker) {
 	if len(orphaned) == 0 {
 		return // in a large repository the rest takes time
 	}
+	var lacking []*hostCheck
+	files := map[string]bool{}
 	for _, h := range c.hosts {
 		file := vault.KeyFile(h.tunnel)
 		own, err := c.repo.Vault.Meta(h.host, file)
-		if h.public.IsZero() || err == nil && own.PublicKey == h.public {
-			continue
+		if !h.public.IsZero() && (err != nil || own.PublicKey != h.public) {
+			lacking, files[file] = append(lacking, h), true
 		}
-		for _, other := range orphaned {
-			if meta, err := c.repo.Vault.Meta(other, file); err != nil || meta.PublicKey != h.public {
-				continue
-			}
+	}
+	at := holdersOf(c, orphaned, files)
+	ofOrphaned, ofHost := map[string]string{}, map[string]string{}
+	for _, h := range lacking {
+		file := vault.KeyFile(h.tunnel)
+		for _, other := range at[keyIn{file, h.public}] {
 			hint := "wgkeys mv " + other + " " + h.host
 			if there := repo.Existing(c.repo.Vault.Path(h.host, file)); there != "" {
 				hint = "rm " + there + ", then " + hint
 			}
-			for i := range c.found {
-				if f := &c.found[i]; f.Check == "orphaned" && f.Host == other || f.Check == "key" && f.Host == h.host {
-					f.Hint = hint
-				}
-			}
+			ofOrphaned[other], ofHost[h.host] = hint, hint
+		}
+	}
+	for i := range c.found {
+		f := &c.found[i]
+		hints := map[string]map[string]string{"orphaned": ofOrphaned, "key": ofHost}[f.Check]
+		if hint := hints[f.Host]; hint != "" {
+			f.Hint = hint
 		}
 	}
 }
@@ -168,22 +197,31 @@ func hintKeyElsewhere(c *checker) {
 // another hint, since hosts may use the key already: one side of a merge has renamed a host
 // of which the other has begun a rotation. That one can be finished under the old name alone.
 func hintNextElsewhere(c *checker) {
+	var begun []*hostCheck
+	files := map[string]bool{}
 	for _, h := range c.hosts {
-		if h.change.Next.IsZero() || h.change.Sealed {
-			continue
+		if !h.change.Next.IsZero() && !h.change.Sealed {
+			begun, files[vault.KeyFile(keyring.Next(h.tunnel))] = append(begun, h), true
 		}
-		for _, other := range c.orphanedHosts() {
-			meta, err := c.repo.Vault.Meta(other, vault.KeyFile(keyring.Next(h.tunnel)))
-			if err != nil || meta.PublicKey != h.change.Next {
-				continue
-			}
+	}
+	if len(begun) == 0 {
+		return
+	}
+	at := holdersOf(c, c.orphanedHosts(), files)
+	ofOrphaned, ofHost := map[string]string{}, map[string]string{}
+	for _, h := range begun {
+		for _, other := range at[keyIn{vault.KeyFile(keyring.Next(h.tunnel)), h.change.Next}] {
 			hint := "git -C " + ui.Quoted(c.dir) + " merge --abort; on the branch that has begun the rotation: " +
 				repo.Commands(c.repo, h.tunnel).Run("rotate --commit", other) + "; then merge again"
-			for i := range c.found {
-				if f := &c.found[i]; f.Host == other || f.Host == h.host && (f.Check == "rotation" || f.Check == "merge") {
-					f.Hint = hint
-				}
-			}
+			ofOrphaned[other], ofHost[h.host] = hint, hint
+		}
+	}
+	for i := range c.found {
+		f := &c.found[i]
+		if hint := ofOrphaned[f.Host]; hint != "" {
+			f.Hint = hint
+		} else if hint := ofHost[f.Host]; hint != "" && (f.Check == "rotation" || f.Check == "merge") {
+			f.Hint = hint
 		}
 	}
 }

@@ -28,6 +28,10 @@ type former struct {
 	named   map[string]bool    // the hosts alone
 	files   []string           // the tunnels alone
 	unknown bool               // a tunnel file cannot be read
+
+	fileless map[string][]string // by host, the tunnels without a file in which it has keys
+	unnamed  map[string][]string // by tunnel, the hosts with keys that no tunnel file names
+	lacking  map[string][]string // by tunnel, its hosts without a key
 }
 
 // look reads the names of all keys and all hosts, once for all hints.
@@ -48,6 +52,27 @@ func (f *former) look() {
 	}
 	f.lookIn("keyring", ".pub")
 	f.lookIn("vault", ".key.age")
+	f.compare()
+}
+
+// compare finds the keys without a name in the tunnel files, and the names without keys. It is
+// done once: a repository may have thousands of both.
+func (f *former) compare() {
+	f.fileless, f.unnamed, f.lacking = map[string][]string{}, map[string][]string{}, map[string][]string{}
+	for k := range f.keys {
+		host, name := k[0], k[1]
+		if !slices.Contains(f.files, name) {
+			f.fileless[host] = append(f.fileless[host], name)
+		}
+		if !f.named[host] {
+			f.unnamed[name] = append(f.unnamed[name], host)
+		}
+	}
+	for k := range f.hosts {
+		if !f.keys[k] {
+			f.lacking[k[1]] = append(f.lacking[k[1]], k[0])
+		}
+	}
 }
 
 // lookIn finds the keys in a folder. What cannot be read is reported when a key is needed.
@@ -71,13 +96,7 @@ func (f *former) tunnel(name, host string) string {
 	if f.unknown || f.keys[[2]string{host, name}] || !slices.Contains(f.files, name) {
 		return ""
 	}
-	var old []string
-	for k := range f.keys {
-		if k[0] == host && !slices.Contains(f.files, k[1]) {
-			old = append(old, k[1])
-		}
-	}
-	return only(old)
+	return only(f.fileless[host])
 }
 
 // host returns the only host that no tunnel file names and that has a key in the named
@@ -87,23 +106,15 @@ func (f *former) host(name, host string) string {
 	if f.unknown || !f.hosts[[2]string{host, name}] {
 		return ""
 	}
-	for k := range f.hosts {
-		if k[1] == name && k[0] != host && !f.keys[k] {
-			return ""
-		}
+	if lacking := f.lacking[name]; len(lacking) > 1 || len(lacking) == 1 && lacking[0] != host {
+		return ""
 	}
-	var old []string
-	for k := range f.keys {
-		if k[1] == name && !f.named[k[0]] {
-			old = append(old, k[0])
-		}
-	}
-	return only(old)
+	return only(f.unnamed[name])
 }
 
+// only returns the name if there is one alone.
 func only(names []string) string {
-	slices.Sort(names)
-	if names = slices.Compact(names); len(names) == 1 {
+	if len(names) == 1 {
 		return names[0]
 	}
 	return ""
