@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -251,5 +252,33 @@ wgkeys: hint: wgkeys install shale
 		if r := u.Run(u.Basalt, "wgkeys "+command+" shale"); r.Code != ui.ExitFailed || r.Stderr != says {
 			u.Errorf("%s: exit %d, and it says\n%s", command, r.Code, r.Stderr)
 		}
+	}
+}
+
+// TestLabPushOneMachine: ssh_config(5) has another name for shale, and the tunnel file takes it
+// for another host. No verb replaces shale's key by that host's.
+func TestLabPushOneMachine(t *testing.T) {
+	u := labtest.FirstUsers(t)
+	u.Must(u.Basalt, `printf 'Host slate\nHostName 93.93.130.7\nUser root\nHostKeyAlias 93.93.130.7\n' >>/root/.ssh/config
+		printf '[hosts.slate]\nssh = "slate"\naddresses = ["2001:db8:7767::3/128"]\n' >>tunnels/wg0.toml
+		wgkeys gen -q slate; wgkeys push shale; wgkeys apply shale; wgkeys apply basalt`)
+	const push = "would keep their keys in one file: .*: both names lead to one machine"
+	for _, tt := range []struct {
+		command, want string
+		code          int
+	}{
+		{"push slate", push, 1},
+		{"push --all", push, 3},
+		{"push -n slate", push, 1},
+		{"apply slate", `hint: as slate says: git pull, then wgkeys push slate`, 1},
+		{"status slate", `that of shale: its disk was copied, or ssh reaches one machine by both names: wgkeys push slate`, 4},
+		{"rotate -y slate", `ssh reaches one machine by both names\nwgkeys: hint: wgkeys push slate shale`, 1},
+		{"rotate -y shale", `ssh reaches one machine by both names\nwgkeys: hint: wgkeys push shale slate`, 1},
+	} {
+		r := u.Run(u.Basalt, "wgkeys "+tt.command)
+		if r.Code != tt.code || !regexp.MustCompile(tt.want).MatchString(r.Stdout+r.Stderr) {
+			u.Errorf("%s: exit %d, want %d and %q\n%s%s", tt.command, r.Code, tt.code, tt.want, r.Stdout, r.Stderr)
+		}
+		keyInstalled(u)
 	}
 }

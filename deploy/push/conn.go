@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // patience is how long a host that has said hello may take for one answer. A failing disk
@@ -29,6 +30,7 @@ type conn struct {
 	greeting *ssh.Greeting
 
 	asked   chan struct{} // closed when all questions were sent
+	machine string        // what the host says of which machine it is; "": nothing
 	user    string        // who the host let in, if not root
 	greeted bool          // the host has said "wgkeys 1"
 	noise   string        // the first thing it said instead
@@ -90,6 +92,8 @@ func (c *conn) hello(files []File) error {
 		case isGreeting(line):
 			c.greeted = true
 			return nil
+		case c.machine == "" && isMachine(line):
+			c.machine = rest
 		case verb == "as" && c.user == "":
 			c.user = ssh.Printable(rest)
 		case verb == "lack":
@@ -108,6 +112,12 @@ func isGreeting(line string) bool {
 	return strings.HasSuffix(line, fmt.Sprintf("wgkeys %d plain", Protocol)) ||
 		strings.HasSuffix(line, fmt.Sprintf("wgkeys %d receive", Protocol))
 }
+
+// machineLine is that of a machine: the boot's UUID, the namespace of mounts, and device and inode
+// of the root.
+var machineLine = lazyregexp.New(`^machine [0-9a-f-]{36} mnt:\[[0-9]+\] [0-9]+\.[0-9]+$`)
+
+func isMachine(line string) bool { return machineLine().MatchString(line) }
 
 func asks(files []File) []byte {
 	var b bytes.Buffer
@@ -131,6 +141,11 @@ func (c *conn) look(f File) error {
 	}
 	if err != nil {
 		return err
+	}
+	if c.machine != "" && f.Machine != nil {
+		if err := f.Machine(c.machine, a.fingerprint); err != nil {
+			return err // its preshared keys would be replaced, too
+		}
 	}
 	j := decide(f, a)
 	if j.Action == Replaced && a.fingerprint != "" && f.MayReplace != nil {

@@ -32,6 +32,11 @@ type File struct {
 	// fingerprint and is not the wanted one: it may be newer. nil: any is replaced.
 	MayReplace func(has string) error
 
+	// Machine refuses, with a reason, the machine that was reached, as one where another host
+	// keeps its key in this file, which has the key with fingerprint has; "": none. It is
+	// called if the host says which machine it is. Then no file is installed.
+	Machine func(machine, has string) error
+
 	HostOnly bool // only the host has the secret
 }
 
@@ -67,6 +72,15 @@ func Host(ctx context.Context, r ssh.Runner, host string, files []File) ([]Resul
 // DryRun returns what [Host] would do. It changes nothing, and calls no Secret.
 func DryRun(ctx context.Context, r ssh.Runner, host string, files []File) ([]Result, error) {
 	return over(ctx, r, host, files, (*conn).dryRun)
+}
+
+// Machine returns what a host says of which machine it is: the same for two hosts for which one
+// path is one file. "": it does not say.
+func Machine(ctx context.Context, r ssh.Runner, host string) string {
+	c := dial(ctx, r, host)
+	err := c.hello(nil)
+	c.hangUp(err)
+	return c.machine
 }
 
 // over holds the conversation talk over a new connection.

@@ -276,6 +276,12 @@ func (s *Survey) check(r *Rotation) error {
 				"tunnel "+r.Tunnel+" is not up there", r.Commands.Run("apply", name)))
 			continue
 		}
+		if a.Live.PublicKey == s.Live() {
+			errs = append(errs, fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", name,
+				"it uses that key itself: its disk was copied, or ssh reaches one machine by both names",
+				r.Commands.Run("push "+r.Host.Host, name)))
+			continue
+		}
 		if _, ok := s.host.Live.Peers[a.Live.PublicKey]; !ok {
 			errs = append(errs, fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", name,
 				r.Host.Host+" does not know the key that it uses", r.Commands.Run("apply", r.Host.Host)))

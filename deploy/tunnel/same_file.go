@@ -31,7 +31,17 @@ func SameKeyFile(t *Tunnel) map[string]string {
 // OneKeyFile is the error of two of these hosts, about the first.
 func OneKeyFile(t *Tunnel, host, other string) *fault.Fault {
 	dest, _ := t.SSH(host)
+	return oneKeyFile(t, host, other, "ssh reaches both by "+dest, "")
+}
+
+// OneMachine is the error of two hosts, about the first, that have turned out to be one machine.
+func OneMachine(t *Tunnel, host, other string) *fault.Fault {
+	return oneKeyFile(t, host, other, "both names lead to one machine",
+		"; if there is but one machine: take one of the two out of "+Dir+"/"+t.Name+ext)
+}
+
+func oneKeyFile(t *Tunnel, host, other, why, otherwise string) *fault.Fault {
 	return fault.NewHost(fmt.Sprintf("two hosts of tunnel %s would keep their keys in one file: %s and", t.Name, other),
-		host, fmt.Sprintf("ssh reaches both by %s, and both have %s", dest, t.privateKeyFile(t.hosts[host])),
-		"write another ssh = under [hosts."+host+"] or [hosts."+other+"]")
+		host, fmt.Sprintf("%s, and both have %s", why, t.privateKeyFile(t.hosts[host])),
+		"write another ssh = under [hosts."+host+"] or [hosts."+other+"]"+otherwise)
 }

@@ -46,7 +46,7 @@ type Pushed struct {
 // was asked; errors of hosts are in the result.
 func (m *Maker) Push(ctx context.Context, o PushOptions) ([]Pushed, error) {
 	p := &pusher{maker: m, o: o, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{},
-		past: &repo.KeyHistory{Repo: m.Repo}}
+		past: &repo.KeyHistory{Repo: m.Repo}, places: &places{owner: map[[2]string]string{}}}
 	if err := p.findTargets(ctx); err != nil {
 		return nil, err
 	}
@@ -168,6 +168,7 @@ type pusher struct {
 	by      map[string]*tunnel.Tunnel // the first tunnel of a host
 	from    map[[2]string]vault.Name  // the vault file by host and path there
 	past    *repo.KeyHistory
+	places  *places
 }
 
 // unknown returns the error that no tunnel has the host, with the nearest name if there is
@@ -244,6 +245,7 @@ func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]pu
 		p.from[[2]string{host, f.Path}] = vault.Name{Host: host, File: name}
 		if name == t.Name+".key" {
 			err = p.privateKey(ctx, t, host, name, &f)
+			f.Machine = p.onMachine(ctx, t, host, f.Path)
 		} else {
 			err = p.presharedKey(t.Name, host, name, &f)
 		}

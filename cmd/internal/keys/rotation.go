@@ -99,6 +99,11 @@ func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) erro
 	if err := x.refuseOlder(ctx, live, next); err != nil {
 		return err
 	}
+	past := repo.KeyHistory{Repo: x.maker.Repo}
+	if other := past.OtherHost(x.host, live.String()); other != "" {
+		return fault.NewHost("another host's key is in use on host", x.host, "it is "+live.String()+", that of "+other+
+			": its disk was copied, or ssh reaches one machine by both names", remote.InPlaceOf(x.tunnel, x.host))
+	}
 	return fault.NewHost("this repository does not know the key in use on host", x.host,
 		"it is "+live.String()+"; the repository may be behind",
 		x.catchUp(ctx, live, "rotate"))
