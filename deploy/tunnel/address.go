@@ -25,13 +25,11 @@ func spellPointToPoint(local netip.Addr, remote netip.Prefix) string {
 	return local.String() + " peer " + remote.String()
 }
 
-// networks are the prefixes for which the kernel may make a route with the address.
-func (a address) networks() []netip.Prefix {
-	list := []netip.Prefix{networkOf(a.Prefix, a.remote)}
-	if a.remote.IsValid() && a.Addr().Is6() {
-		list = append(list, single(a.remote.Addr()))
+// networks yields the prefixes for which the kernel may make a route with the address.
+func (a address) networks(yield func(netip.Prefix) bool) {
+	if yield(networkOf(a.Prefix, a.remote)) && a.remote.IsValid() && a.Addr().Is6() {
+		yield(single(a.remote.Addr()))
 	}
-	return list
 }
 
 // networkOf is the prefix for which the kernel makes a route with an address. With a far

@@ -14,8 +14,7 @@ import (
 // since the others have the same one.
 func (l *linter) sharedPrefixes() {
 	shared := l.claimedTwice()
-	for _, name := range l.t.names {
-		h := l.t.hosts[name]
+	for _, h := range l.t.sorted {
 		if (shared || h.overrides()) && l.conflicts(h) {
 			return
 		}
@@ -23,13 +22,12 @@ func (l *linter) sharedPrefixes() {
 }
 
 func (l *linter) claimedTwice() bool {
-	seen := make(map[netip.Prefix]bool, len(l.t.hosts))
-	for _, h := range l.t.hosts {
+	seen := make(unique[netip.Prefix], len(l.t.sorted))
+	for _, h := range l.t.sorted {
 		for _, c := range h.claims {
-			if seen[c.val] {
+			if seen.add(c.val, "") != nil {
 				return true
 			}
-			seen[c.val] = true
 		}
 	}
 	return false

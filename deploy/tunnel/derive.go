@@ -155,17 +155,17 @@ func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.Publ
 // usedTwice refuses a key that two hosts have.
 func usedTwice(t *Tunnel, keys map[string]keyring.PublicKey) (errs []error) {
 	owner := make(map[keyring.PublicKey]string, len(keys))
-	for _, name := range t.names {
-		k, ok := keys[name]
-		if !ok || k.IsZero() {
+	for _, h := range t.sorted {
+		k := keys[h.name]
+		if k.IsZero() {
 			continue
 		}
 		if other, ok := owner[k]; ok {
-			errs = append(errs, fault.NewFile("two hosts with one public key", pubFile(name, t.Name),
+			errs = append(errs, fault.NewFile("two hosts with one public key", pubFile(h.name, t.Name),
 				"the same key is in "+pubFile(other, t.Name),
 				"wgkeys check")) // the caller knows whether the vault or git has another one
 		}
-		owner[k] = name
+		owner[k] = h.name
 	}
 	return errs
 }

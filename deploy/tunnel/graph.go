@@ -45,15 +45,14 @@ func (t *Tunnel) connect() graph {
 		listed:   map[[2]string]pos{},
 		aimedAt:  map[string]bool{},
 	}
-	for _, name := range t.names {
-		h := t.hosts[name]
+	for _, h := range t.sorted {
 		for peer, p := range h.pairs {
 			g.aimedAt[peer] = g.aimedAt[peer] || p.endpoint.given()
 		}
 		if h.peers.given() {
 			for _, peer := range h.peers.vals {
 				g.listedBy[peer.val] = append(g.listedBy[peer.val], h)
-				g.listed[[2]string{name, peer.val}] = peer.pos
+				g.listed[[2]string{h.name, peer.val}] = peer.pos
 			}
 			continue
 		}
@@ -63,7 +62,7 @@ func (t *Tunnel) connect() graph {
 		}
 		for peer, p := range h.pairs {
 			if o := t.hosts[peer]; p.endpoint.given() && o != nil && o != h && !o.peers.given() && !bothUnmanaged(h, o) {
-				g.named[name] = append(g.named[name], o)
+				g.named[h.name] = append(g.named[h.name], o)
 				g.named[peer] = append(g.named[peer], h)
 			}
 		}
@@ -208,7 +207,7 @@ func somePSK(t *Tunnel) bool {
 	if t.psk.val {
 		return true
 	}
-	for _, h := range t.hosts {
+	for _, h := range t.sorted {
 		if h.psk.val {
 			return true
 		}

@@ -103,18 +103,17 @@ func (r *reader) hosts(t *Tunnel, n *node) {
 	if !r.is(n, "a table of hosts", unstable.Table) {
 		return
 	}
-	t.hosts = make(map[string]*host, len(n.keys))
-	all := make([]host, len(n.keys)) // at once: one by one takes several times as long
-	for i, name := range n.keys {
-		at := n.get(name)
-		if err := keyring.CheckHost(name); err != nil {
-			r.add(at.pos, "", "no host can be named %s: %v", shown(name), err)
+	t.hosts, t.sorted = make(map[string]*host, len(n.vals)), make([]*host, 0, len(n.vals))
+	all := make([]host, len(n.vals)) // at once: one by one takes several times as long
+	for i, at := range n.vals {
+		if err := keyring.CheckHost(at.name); err != nil {
+			r.add(at.pos, "", "no host can be named %s: %v", shown(at.name), err)
 			continue
 		}
 		h := &all[i]
-		h.pos, h.name = at.pos, name
+		h.pos, h.name = at.pos, at.name
 		readTable(r, at, h, hostKeys)
-		t.hosts[name] = h
+		t.hosts[h.name], t.sorted = h, append(t.sorted, h)
 	}
 }
 
@@ -122,13 +121,13 @@ func (r *reader) pairs(h *host, n *node) {
 	if !r.is(n, "a table of peers", unstable.Table) {
 		return
 	}
-	for _, name := range n.keys {
-		p := &pair{pos: n.get(name).pos}
-		readTable(r, n.get(name), p, pairKeys)
+	for _, at := range n.vals {
+		p := &pair{pos: at.pos}
+		readTable(r, at, p, pairKeys)
 		if h.pairs == nil {
 			h.pairs = map[string]*pair{}
 		}
-		h.pairs[name] = p
+		h.pairs[at.name] = p
 	}
 }
 
@@ -157,7 +156,7 @@ func readMasquerade(r *reader, n *node) value[masquerade] {
 			}
 		}
 		slices.Sort(v.val.by)
-		if len(n.list) == 0 {
+		if len(n.vals) == 0 {
 			r.add(n.pos, "write false, or leave masquerade out", "%s: the list is empty", n.path())
 		}
 	}
@@ -178,7 +177,7 @@ func readEndpoints(r *reader, n *node) value[endpoints] {
 	for _, e := range list.vals {
 		all.val = append(all.val, e.val)
 	}
-	if len(n.list) == 0 {
+	if len(n.vals) == 0 {
 		r.add(n.pos, "leave endpoint out where the host comes to its peers", "%s: the list is empty", n.path())
 	}
 	return all

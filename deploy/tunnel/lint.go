@@ -21,8 +21,7 @@ func (l *linter) lint() {
 		l.add(l.main, "write [hosts.NAME]", "the tunnel has no hosts")
 	}
 	l.mtu(l.t.mtu)
-	for _, name := range l.t.names {
-		h := l.t.hosts[name]
+	for _, h := range l.t.sorted {
 		l.hostNames(h)
 		l.mtu(h.mtu)
 	}
@@ -37,7 +36,7 @@ func (l *linter) lint() {
 // hostNames checks the names of other hosts that h mentions.
 func (l *linter) hostNames(h *host) {
 	mentioned := slices.Clone(h.peers.vals)
-	for _, name := range slices.Sorted(maps.Keys(h.pairs)) {
+	for _, name := range h.paired() {
 		mentioned = append(mentioned, value[string]{name, h.pairs[name].pos})
 	}
 	for _, m := range mentioned {
@@ -51,17 +50,16 @@ func (l *linter) hostNames(h *host) {
 }
 
 func (l *linter) pairs() {
-	for _, name := range l.t.names {
-		h := l.t.hosts[name]
+	for _, h := range l.t.sorted {
 		l.peerList(h)
 		l.port(h.endpoint, h)
 		l.reach(h)
-		for _, peer := range slices.Sorted(maps.Keys(h.pairs)) {
+		for _, peer := range h.paired() {
 			l.pair(h, l.t.hosts[peer], h.pairs[peer])
 		}
 		if len(l.t.hosts) > 1 && l.t.lonely(h) {
 			why, hint := l.whyLonely(h)
-			l.add(h.pos, hint, "no peer can reach host %q: %s", name, why)
+			l.add(h.pos, hint, "no peer can reach host %q: %s", h.name, why)
 		}
 	}
 	l.psk()
@@ -70,17 +68,17 @@ func (l *linter) pairs() {
 func (l *linter) prefixes() {
 	l.endpoints()
 	l.sharedPrefixes()
-	for _, name := range l.t.names {
-		l.gateway(l.t.hosts[name])
-		lintRoutes(l, l.t.hosts[name])
-		lintMasquerade(l, l.t.hosts[name])
-		lintPSKFiles(l, l.t.hosts[name])
+	for _, h := range l.t.sorted {
+		l.gateway(h)
+		lintRoutes(l, h)
+		lintMasquerade(l, h)
+		lintPSKFiles(l, h)
 	}
 }
 
 func (l *linter) whyLonely(h *host) (why, hint string) {
 	switch {
-	case !slices.ContainsFunc(l.t.names, func(name string) bool { return !l.t.hosts[name].unmanaged() }):
+	case !slices.ContainsFunc(l.t.sorted, func(h *host) bool { return !h.unmanaged() }):
 		return "all hosts are unmanaged, and nobody tells one of the other",
 			"take managed = false out of a host that you log in to"
 	case h.peers.given():
@@ -156,8 +154,8 @@ func (l *linter) port(e value[endpoints], h *host) {
 // psk refuses two peers of which one wants a preshared key and the other none.
 func (l *linter) psk() {
 	var with, without []*host
-	for _, name := range l.t.names {
-		switch h := l.t.hosts[name]; {
+	for _, h := range l.t.sorted {
+		switch {
 		case h.psk.given() && h.psk.val:
 			with = append(with, h)
 		case h.psk.given():
@@ -179,23 +177,23 @@ func (l *linter) psk() {
 // addresses refuses an address that two hosts have, and one that a host has and also
 // routes.
 func (l *linter) addresses() {
-	seen := make(map[netip.Addr]value[string], len(l.t.names))
+	seen := make(map[netip.Addr]value[string], len(l.t.sorted))
 	own := map[netip.Prefix]pos{}
-	for _, name := range l.t.names {
+	for _, h := range l.t.sorted {
 		clear(own)
-		for _, c := range l.t.hosts[name].claims {
+		for _, c := range h.claims {
 			if old, ok := own[c.val]; ok {
-				l.add(c.pos, "", "%s of host %q is there already, in %s", c.val, name, old)
+				l.add(c.pos, "", "%s of host %q is there already, in %s", c.val, h.name, old)
 			}
 			own[c.val] = c.pos
 		}
-		for _, a := range l.t.hosts[name].addresses.vals {
+		for _, a := range h.addresses.vals {
 			addr := a.val.Addr()
 			old, ok := seen[addr]
-			if ok && old.val != name {
-				l.both(value[string]{name, a.pos}, old, "address "+addr.String())
+			if ok && old.val != h.name {
+				l.both(value[string]{h.name, a.pos}, old, "address "+addr.String())
 			}
-			seen[addr] = value[string]{name, a.pos}
+			seen[addr] = value[string]{h.name, a.pos}
 		}
 	}
 }
@@ -213,8 +211,7 @@ func (l *linter) both(host, other value[string], what string) {
 // tunnel may contain its endpoint, since encrypted packets do not use that route.
 func (l *linter) endpoints() {
 	inside := l.inside()
-	for _, name := range l.t.names {
-		h := l.t.hosts[name]
+	for _, h := range l.t.sorted {
 		l.outside(h.endpoint, inside)
 		for _, p := range h.pairs {
 			l.outside(p.endpoint, inside)
@@ -224,10 +221,10 @@ func (l *linter) endpoints() {
 
 // inside returns the networks of the INSIDE addresses and where they are set.
 func (l *linter) inside() *prefixSet[pos] {
-	inside := prefixSet[pos]{vals: make(map[netip.Prefix]pos, len(l.t.names))}
-	for _, name := range l.t.names {
-		for _, a := range l.t.hosts[name].addresses.vals {
-			for _, n := range a.val.networks() {
+	inside := prefixSet[pos]{vals: make(map[netip.Prefix]pos, len(l.t.sorted))}
+	for _, h := range l.t.sorted {
+		for _, a := range h.addresses.vals {
+			for n := range a.val.networks {
 				inside.put(n, a.pos)
 			}
 		}
@@ -260,8 +257,8 @@ func lintMasquerade(l *linter, h *host) {
 // lintPSKFiles refuses a file for a preshared key that does not exist, and one file for two
 // keys.
 func lintPSKFiles(l *linter, h *host) {
-	named := func(p *pair) bool { return p.pskFile.given() }
-	if !slices.ContainsFunc(slices.Collect(maps.Values(h.pairs)), named) {
+	named := func(peer string) bool { return h.pairs[peer].pskFile.given() }
+	if !slices.ContainsFunc(h.paired(), named) {
 		return
 	}
 	whose := map[string]string{l.t.privateKeyFile(h): "the private key"}

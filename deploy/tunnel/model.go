@@ -1,7 +1,9 @@
 package tunnel
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 
 	"wgkeys/keyring/words"
 )
@@ -18,8 +20,8 @@ type Tunnel struct {
 	listenPort, mtu, keepalive value[int]
 	psk                        value[bool]
 
-	hosts map[string]*host
-	names []string // of hosts, sorted
+	hosts  map[string]*host
+	sorted []*host // hosts, by name
 
 	graph
 	v4, v6 bool // the families inside
@@ -70,13 +72,24 @@ type pair struct {
 	pskFile    value[string]
 }
 
+// paired returns the names of the peers that h says something about, sorted.
+func (h *host) paired() []string {
+	if len(h.pairs) == 0 { // as most
+		return nil
+	}
+	return slices.Sorted(maps.Keys(h.pairs))
+}
+
 // pair returns what h says about its peer: the zero pair if nothing.
 func (h *host) pair(peer string) *pair {
 	if p, ok := h.pairs[peer]; ok {
 		return p
 	}
-	return &pair{}
+	return &nothing
 }
+
+// nothing is what most hosts say about a peer. Nobody writes to it.
+var nothing pair
 
 // unmanaged reports whether nobody logs in to h: its keys and its configuration, if any are
 // ours, are brought there by hand.

@@ -1,9 +1,9 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
-	"maps"
 	"net/netip"
 	"path"
 	"slices"
@@ -149,12 +149,19 @@ func tomlFiles(fsys fs.FS, dir string) ([]string, error) {
 
 // settle derives what every later question needs.
 func (t *Tunnel) settle() {
-	t.names = slices.Sorted(maps.Keys(t.hosts))
-	for _, h := range t.hosts {
+	slices.SortFunc(t.sorted, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
+	claims := 0
+	for _, h := range t.sorted {
+		claims += len(h.addresses.vals) + len(h.routes.vals)
+	}
+	all := make([]value[netip.Prefix], 0, claims) // of ten thousand hosts at once
+	for _, h := range t.sorted {
+		from := len(all)
 		for _, a := range h.addresses.vals {
-			h.claims = append(h.claims, value[netip.Prefix]{single(a.val.Addr()), a.pos})
+			all = append(all, value[netip.Prefix]{single(a.val.Addr()), a.pos})
 		}
-		h.claims = append(h.claims, h.routes.vals...)
+		all = append(all, h.routes.vals...)
+		h.claims = slices.Clip(all[from:])
 		t.families(h.claims)
 		for _, p := range h.pairs {
 			t.families(p.allowedIPs.vals)

@@ -30,20 +30,20 @@ func readTable[T any](r *reader, n *node, t *T, known keys[T]) {
 	if !r.is(n, "a table", unstable.Table) {
 		return
 	}
-	for _, name := range n.keys {
-		if read, ok := known[name]; ok {
-			read(r, t, n.get(name))
+	for _, v := range n.vals {
+		if read, ok := known[v.name]; ok {
+			read(r, t, v)
 			continue
 		}
-		r.unknown(n, name, words.Nearest(name, maps.Keys(known)))
+		r.unknown(n, v, words.Nearest(v.name, maps.Keys(known)))
 	}
 }
 
 // helpKeys is what to run where a key is not known.
 const helpKeys = "wgkeys help tunnel"
 
-func (r *reader) unknown(n *node, name, near string) {
-	v, plain := n.get(name), words.Plainly(name)
+func (r *reader) unknown(n, v *node, near string) {
+	plain := words.Plainly(v.name)
 	hint, why := helpKeys, ""
 	switch {
 	case plain == "privatekey" || plain == "presharedkey":
@@ -53,17 +53,17 @@ func (r *reader) unknown(n *node, name, near string) {
 	case plain == "publickey":
 		why = "public keys are in keyring/" + n.hostOr("HOST")
 	default:
-		why = r.intended(n, v, name, plain)
+		why = r.intended(n, v, plain)
 	}
 	if why != "" {
 		why = ": " + why
 	}
-	r.add(v.pos, hint, "unknown key %s %s%s", shown(name), n.where(), why)
+	r.add(v.pos, hint, "unknown key %s %s%s", shown(v.name), n.where(), why)
 }
 
 // intended says what a key that is none was perhaps written for.
-func (r *reader) intended(n, v *node, name, plain string) string {
-	if where := r.elsewhere(n, v, name); where != "" {
+func (r *reader) intended(n, v *node, plain string) string {
+	if where := r.elsewhere(n, v); where != "" {
 		return where
 	}
 	switch { // keys of wg-quick(8)
@@ -79,7 +79,8 @@ func (r *reader) intended(n, v *node, name, plain string) string {
 
 // elsewhere says where a key belongs that is one of another kind of table, or how the header
 // of a table is written.
-func (r *reader) elsewhere(n, v *node, name string) string {
+func (r *reader) elsewhere(n, v *node) string {
+	name := v.name
 	top, host, pair := r.known()
 	table, ofHost := v.kind == unstable.Table, n.path() == "hosts."+n.name
 	switch {
@@ -211,7 +212,7 @@ func texts[T comparable](r *reader, n *node, want string, parse func(string) (T,
 	}
 	l := list[T]{pos: n.pos}
 	seen := map[T]bool{}
-	for _, elem := range n.list {
+	for _, elem := range n.vals {
 		v := text(r, elem, want, parse)
 		if v.given() && seen[v.val] {
 			r.add(v.pos, "", "%s: %v is there twice", n.path(), v.val)
@@ -252,14 +253,13 @@ func (r *reader) sysctls(h *host, n *node, prefix string) {
 	if !r.is(n, "a table of sysctls", unstable.Table) {
 		return
 	}
-	for _, name := range n.keys {
-		v := n.get(name)
+	for _, v := range n.vals {
 		if v.kind == unstable.Table {
-			r.sysctls(h, v, prefix+name+".")
+			r.sysctls(h, v, prefix+v.name+".")
 			continue
 		}
 		if r.is(v, "a string, a whole number, true or false", unstable.String, unstable.Integer, unstable.Bool) {
-			r.sysctl(h, v, prefix+name)
+			r.sysctl(h, v, prefix+v.name)
 		}
 	}
 }

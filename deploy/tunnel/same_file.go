@@ -11,19 +11,18 @@ import (
 // the other, and the same path for the key.
 func SameKeyFile(t *Tunnel) map[string]string {
 	type place struct{ dest, file string }
-	first, all := make(map[place]string, len(t.names)), map[string]string{}
-	for _, name := range t.names {
-		h := t.hosts[name]
+	first, all := make(map[place]string, len(t.sorted)), map[string]string{}
+	for _, h := range t.sorted {
 		if h.unmanaged() {
 			continue
 		}
-		dest, _ := t.SSH(name)
+		dest, _ := t.SSH(h.name)
 		p := place{dest, t.privateKeyFile(h)}
 		if other, taken := first[p]; taken {
-			all[name], all[other] = other, name
+			all[h.name], all[other] = other, h.name
 			continue
 		}
-		first[p] = name
+		first[p] = h.name
 	}
 	return all
 }

@@ -72,8 +72,8 @@ func meant(tunnels []*Tunnel, word string) ([]string, error) {
 func hostsOf(tunnels []*Tunnel) iter.Seq2[string, *host] {
 	return func(yield func(string, *host) bool) {
 		for _, t := range tunnels {
-			for _, name := range t.names {
-				if !yield(name, t.hosts[name]) {
+			for _, h := range t.sorted {
+				if !yield(h.name, h) {
 					return
 				}
 			}

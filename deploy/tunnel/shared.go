@@ -16,9 +16,9 @@ func Shared(tunnels []*Tunnel) []Clash {
 	var found []Clash
 	for i, b := range tunnels {
 		for _, a := range tunnels[:i] {
-			for _, name := range b.names {
-				if first, ok := a.hosts[name]; ok && !first.unmanaged() && !b.hosts[name].unmanaged() {
-					c := clashes{a: a, b: b, first: first, second: b.hosts[name]}
+			for _, second := range b.sorted {
+				if first, ok := a.hosts[second.name]; ok && !first.unmanaged() && !second.unmanaged() {
+					c := clashes{a: a, b: b, first: first, second: second}
 					c.find()
 					found = append(found, c.found...)
 				}
@@ -81,7 +81,7 @@ func (c *clashes) addresses() {
 	on := map[netip.Prefix]bool{}
 	for _, a := range c.first.addresses.vals {
 		has[a.val.Addr()] = true
-		for _, n := range a.val.networks() {
+		for n := range a.val.networks {
 			on[n] = !n.IsSingleIP()
 		}
 	}
@@ -96,7 +96,7 @@ func (c *clashes) addresses() {
 }
 
 func (c *clashes) networks(a value[address], on map[netip.Prefix]bool) {
-	for _, n := range a.val.networks() {
+	for n := range a.val.networks {
 		if on[n] {
 			c.add(a.pos, "write addresses of another network for one of the tunnels, or a single address (/32, /128) with routes",
 				"network %s, INSIDE,", n)

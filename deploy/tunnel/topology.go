@@ -45,19 +45,17 @@ const maxLinks = 1 << 18
 // NewTopology derives what a drawing of the tunnel shows.
 func NewTopology(t *Tunnel) (*Topology, error) {
 	topology := &Topology{Tunnel: t.Name}
-	place := make(map[*host]int, len(t.names))
-	for i, name := range t.names {
-		h := t.hosts[name]
+	place := make(map[*host]int, len(t.sorted))
+	for i, h := range t.sorted {
 		place[h] = i
-		n := Node{Name: name, Addresses: h.ownAddresses(), Routes: h.ownRoutes(), Reachable: h.reachable.val,
+		n := Node{Name: h.name, Addresses: h.ownAddresses(), Routes: h.ownRoutes(), Reachable: h.reachable.val,
 			About: h.forPeople()}
 		if h.endpoint.given() {
 			n.Endpoint = h.endpoint.val.withPort(t.listenPortOf(h))
 		}
 		topology.Hosts = append(topology.Hosts, n)
 	}
-	for i, name := range t.names {
-		h := t.hosts[name]
+	for i, h := range t.sorted {
 		for _, peer := range t.peers(h) {
 			if j := place[peer]; i < j {
 				l := Link{A: i, B: j, ToA: start(t, peer, h), ToB: start(t, h, peer)}
@@ -66,7 +64,7 @@ func NewTopology(t *Tunnel) (*Topology, error) {
 		}
 		if len(topology.Links) > maxLinks {
 			return nil, fault.New("too much to draw in tunnel", t.Name,
-				fmt.Sprintf("it has %d hosts and more than %d pairs of peers", len(t.names), maxLinks), "wgkeys show HOST")
+				fmt.Sprintf("it has %d hosts and more than %d pairs of peers", len(t.sorted), maxLinks), "wgkeys show HOST")
 		}
 	}
 	return topology, nil

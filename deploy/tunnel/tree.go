@@ -15,10 +15,8 @@ type node struct {
 	pos
 	kind   unstable.Kind    // unstable.Table for every table
 	text   string           // of a scalar, strings unquoted
-	list   []*node          // of an array
-	keys   []string         // of a table, in the order of the files
-	vals   []*node          // of each key
-	table  map[string]*node // the same, where there are more than few
+	vals   []*node          // of an array, or of a table in the order of the files
+	table  map[string]*node // the same by name, where there are more than few
 	maker  maker            // of a table
 	parent *node
 	name   string
@@ -76,19 +74,20 @@ func (m *merger) newNode() *node {
 // for each of ten thousand takes time and memory.
 const few = 8
 
-func (n *node) put(name string, v *node) {
-	if n.keys == nil {
-		n.keys, n.vals = make([]string, 0, few/2), make([]*node, 0, few/2)
+// put adds v to the table under its name.
+func (n *node) put(v *node) {
+	if n.vals == nil {
+		n.vals = make([]*node, 0, few/2)
 	}
-	n.keys, n.vals = append(n.keys, name), append(n.vals, v)
+	n.vals = append(n.vals, v)
 	switch {
-	case len(n.keys) == few+1:
+	case len(n.vals) == few+1:
 		n.table = make(map[string]*node, 2*few)
-		for i, key := range n.keys {
-			n.table[key] = n.vals[i]
+		for _, v := range n.vals {
+			n.table[v.name] = v
 		}
 	case n.table != nil:
-		n.table[name] = v
+		n.table[v.name] = v
 	}
 }
 
@@ -97,8 +96,10 @@ func (n *node) get(name string) *node {
 	if n.table != nil {
 		return n.table[name]
 	}
-	if i := slices.Index(n.keys, name); i >= 0 {
-		return n.vals[i]
+	for _, v := range n.vals {
+		if v.name == name {
+			return v
+		}
 	}
 	return nil
 }
@@ -112,7 +113,9 @@ type merger struct {
 	free   []node  // see newNode
 	src    *source // the present file
 	files  int
-	lines  []uint32 // offsets of the present file's newlines
+	text   string   // of the present file
+	lines  []uint32 // offsets of its newlines
+	near   int      // index of the line that was asked for last
 	parser unstable.Parser
 }
 
@@ -120,6 +123,7 @@ type merger struct {
 func (m *merger) file(name string, text []byte) {
 	m.src = &source{name, m.files}
 	m.files++
+	m.text, m.near = string(text), 0
 	m.lines = make([]uint32, 0, bytes.Count(text, []byte("\n")))
 	for i, c := range text {
 		if c == '\n' {
@@ -159,9 +163,28 @@ func (m *merger) syntax(text []byte) {
 	}
 }
 
+// line returns the line of an offset: nearly always the one of the last call, or one of the
+// next.
 func (m *merger) line(offset int) pos {
-	line, _ := slices.BinarySearch(m.lines, uint32(offset))
-	return pos{m.src, line + 1}
+	if m.near > 0 && int(m.lines[m.near-1]) >= offset {
+		m.near, _ = slices.BinarySearch(m.lines[:m.near], uint32(offset))
+	}
+	for m.near < len(m.lines) && int(m.lines[m.near]) < offset {
+		m.near++
+	}
+	return pos{m.src, m.near + 1}
+}
+
+// spelling returns the data of n. Without escapes that is a part of the file's text: a
+// string of its own for each takes longer.
+func (m *merger) spelling(n *unstable.Node) string {
+	for quotes := range 2 {
+		from := int(n.Raw.Offset) + quotes
+		if to := from + len(n.Data); to <= len(m.text) && m.text[from:to] == string(n.Data) {
+			return m.text[from:to]
+		}
+	}
+	return string(n.Data)
 }
 
 // at returns the place of n, or that of its parent for kinds of nodes that have none in the
@@ -194,7 +217,7 @@ func (m *merger) name(key *unstable.Node, at pos) string {
 		m.add(at, "", "%s is longer than the %d bytes of a key", shown(string(key.Data)), maxKey)
 		return string(key.Data[:maxKey])
 	}
-	return string(key.Data)
+	return m.spelling(key)
 }
 
 // step returns the table in from that a part of a key names, and makes it if it does not
@@ -207,7 +230,7 @@ func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...by
 	case t == nil:
 		t = m.newTable(at, from, name)
 		t.maker = maker{m.src, by}
-		from.put(name, t)
+		from.put(t)
 	case t.kind != unstable.Table, t.maker.src == m.src && !slices.Contains(may, t.maker.by):
 		m.twice(at, t)
 		return m.newTable(at, from, name)
@@ -261,16 +284,16 @@ func (m *merger) set(t *node, key, v *unstable.Node, at pos) {
 		m.twice(at, old)
 		return
 	}
-	t.put(name, m.value(v, t, name, at))
+	t.put(m.value(v, t, name, at))
 }
 
 func (m *merger) value(v *unstable.Node, parent *node, name string, at pos) *node {
 	n := m.newNode()
-	*n = node{pos: at, kind: v.Kind, text: string(v.Data), parent: parent, name: name}
+	*n = node{pos: at, kind: v.Kind, text: m.spelling(v), parent: parent, name: name}
 	if v.Kind == unstable.Array {
 		for it := v.Children(); it.Next(); {
 			elem := it.Node()
-			n.list = append(n.list, m.value(elem, n, name, m.at(elem, at)))
+			n.vals = append(n.vals, m.value(elem, n, name, m.at(elem, at)))
 		}
 	}
 	return n

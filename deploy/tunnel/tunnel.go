@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +13,15 @@ import (
 )
 
 // Hosts returns the names of the tunnel's hosts, sorted.
-func (t *Tunnel) Hosts() []string { return slices.Clone(t.names) }
+func (t *Tunnel) Hosts() []string { return namesOf(t.sorted) }
+
+func namesOf(hosts []*host) []string {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.name
+	}
+	return names
+}
 
 // host returns the host of this name.
 func (t *Tunnel) host(name string) (*host, error) {
@@ -43,8 +50,8 @@ func noSuchHost(name, why, hint string, tunnels ...*Tunnel) error {
 func nearest(name string, tunnels ...*Tunnel) string {
 	hosts := map[string]bool{}
 	for _, t := range tunnels {
-		for _, host := range t.names {
-			hosts[host] = true
+		for _, h := range t.sorted {
+			hosts[h.name] = true
 		}
 	}
 	if near := didYouMean(name, maps.Keys(hosts)); near != "" {
@@ -53,10 +60,10 @@ func nearest(name string, tunnels ...*Tunnel) string {
 	address, _, _ := strings.Cut(name, "/")
 	inside, noAddress := netip.ParseAddr(address)
 	for _, t := range tunnels {
-		for _, n := range t.names {
-			for _, a := range t.hosts[n].addresses.vals {
+		for _, h := range t.sorted {
+			for _, a := range h.addresses.vals {
 				if noAddress == nil && a.val.Addr() == inside {
-					return ": did you mean " + strconv.Quote(n) + ", which has this address INSIDE?"
+					return ": did you mean " + strconv.Quote(h.name) + ", which has this address INSIDE?"
 				}
 			}
 		}
@@ -89,11 +96,11 @@ func (n noSuch) Unwrap() error        { return n.error }
 // nameOne lists the hosts, unless there are too many for a line.
 func (t *Tunnel) nameOne() string {
 	const many = 8
-	if len(t.names) > many {
-		return fmt.Sprintf("name one of the %d hosts of tunnel %s: grep hosts %s", len(t.names), t.Name,
+	if len(t.sorted) > many {
+		return fmt.Sprintf("name one of the %d hosts of tunnel %s: grep hosts %s", len(t.sorted), t.Name,
 			path.Join(Dir, t.Name+ext))
 	}
-	return "name one of " + strings.Join(t.names, ", ")
+	return "name one of " + strings.Join(t.Hosts(), ", ")
 }
 
 // SSH returns the destination of host for ssh(1): the one in the tunnel file, or the host's
@@ -129,11 +136,10 @@ func (t *Tunnel) PSKPairs() [][2]string {
 		return nil
 	}
 	var pairs [][2]string
-	for _, name := range t.names {
-		h := t.hosts[name]
+	for _, h := range t.sorted {
 		for _, peer := range t.peers(h) {
-			if name < peer.name && t.hasPSK(h, peer) {
-				pairs = append(pairs, [2]string{name, peer.name})
+			if h.name < peer.name && t.hasPSK(h, peer) {
+				pairs = append(pairs, [2]string{h.name, peer.name})
 			}
 		}
 	}
