@@ -39,6 +39,9 @@ func Printable(s string) string {
 }
 
 func harmful(r rune) bool {
+	if ' ' <= r && r <= '~' { // nearly all of a large tunnel, and unicode.IsPrint is slower
+		return false
+	}
 	return r == utf8.RuneError || !unicode.IsPrint(r) && r != '\n' && r != '\t'
 }
 

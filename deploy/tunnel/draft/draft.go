@@ -97,7 +97,7 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 		m.routing(h)
 		h.keepalive = keepalive(h)
 	}
-	m.list = slices.SortedFunc(slices.Values(m.list), func(a, b *host) int {
+	slices.SortFunc(m.list, func(a, b *host) int {
 		return cmp.Or(cmp.Compare(order(a), order(b)), strings.Compare(a.name, b.name))
 	})
 	w := &writer{m: m}
@@ -196,6 +196,8 @@ func without(comments []string, name string) []string {
 func (m *maker) peers() error {
 	own := slices.Clone(m.list)
 	for _, h := range own {
+		hosts, entries := make([]host, len(h.d.Peers)), make([]entry, len(h.d.Peers)) // at once, since there may be thousands
+		h.entries = make([]*entry, 0, len(h.d.Peers))
 		for i := range h.d.Peers {
 			p := &h.d.Peers[i]
 			if err := notPrivate(p, own); err != nil {
@@ -207,11 +209,13 @@ func (m *maker) peers() error {
 				continue
 			}
 			if peer == nil {
-				peer = &host{key: p.PublicKey}
+				peer = &hosts[i]
+				peer.key = p.PublicKey
 				peer.name, peer.description, peer.comment = m.nameFor(p, len(m.list))
 				m.list, m.byKey[p.PublicKey], m.byName[peer.name] = append(m.list, peer), peer, peer
 			}
-			e := &entry{of: h, peer: peer, p: p}
+			e := &entries[i]
+			e.of, e.peer, e.p = h, peer, p
 			h.entries, peer.mentions = append(h.entries, e), append(peer.mentions, e)
 			if err := m.psk(e); err != nil {
 				return err

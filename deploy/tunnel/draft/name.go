@@ -53,13 +53,16 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	description, comment = foreign.DescribedIn(comment)
 	description = cmp.Or(p.Description, description)
 	for _, w := range words {
+		if w == "" {
+			continue
+		}
 		if name = hostName(w); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
 			return m.free(name), description, comment
 		}
-		if w != "" && description == "" {
+		if description == "" {
 			description = w // no part of it can be in a name
 		}
 	}

@@ -226,7 +226,7 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 	differs(h.d.Where("mtu"), "MTU", v.MTU, h.d.MTU)
 	differs(h.d.Where("fwmark"), "FwMark", v.FwMark, h.d.FwMark)
 	differs(h.d.Where("addresses"), "Address", own(v), locals(h.d.Addresses))
-	byName := map[string]*tunnel.Peer{}
+	byName := make(map[string]*tunnel.Peer, len(v.Peers))
 	for i := range v.Peers {
 		byName[v.Peers[i].Name] = &v.Peers[i]
 	}
@@ -257,6 +257,10 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 // compareRoutes records which routes of the view have another next hop than those in the
 // files, where a route for an allowed IP has none.
 func (m *maker) compareRoutes(h *host, v *tunnel.View) {
+	special := func(r tunnel.Route) bool { return r.Gateway.IsValid() || r.Metric != 0 }
+	if len(h.kept) == 0 && !slices.ContainsFunc(v.Routes, special) {
+		return // as nearly always
+	}
 	files := map[netip.Prefix]foreign.Route{}
 	for _, e := range h.entries {
 		for _, p := range e.p.AllowedIPs {

@@ -94,7 +94,7 @@ func (w *writer) host(h *host) {
 		}
 		w.line("# %s", oneLine(c))
 	}
-	w.line("[hosts.%s]", h.name)
+	w.put("[hosts." + h.name + "]")
 	if h.description != "" {
 		w.line("description = %s", quote(h.description))
 	}
@@ -144,7 +144,7 @@ func (w *writer) reached(h *host) {
 		w.put("reachable = true")
 	}
 	if h.endpoint != "" {
-		w.line("endpoint = %s", quote(h.shortEndpoint()))
+		w.put("endpoint = " + quote(h.shortEndpoint()))
 	}
 	switch {
 	case h.d == nil, w.port != 0:
@@ -157,8 +157,11 @@ func (w *writer) reached(h *host) {
 
 // shortEndpoint returns the endpoint of h, without the port if that is the listen port.
 func (h *host) shortEndpoint() string {
+	if h.d == nil {
+		return h.endpoint
+	}
 	name, port, err := net.SplitHostPort(h.endpoint)
-	if err != nil || h.d == nil || port != strconv.Itoa(h.d.ListenPort) {
+	if err != nil || port != strconv.Itoa(h.d.ListenPort) {
 		return h.endpoint
 	}
 	return name
@@ -263,7 +266,7 @@ func (w *writer) flag(key string, is bool) {
 
 func (w *writer) list(key string, words []string) {
 	if len(words) > 0 {
-		w.line("%s = %s", key, array(words))
+		w.put(key + " = " + array(words))
 	}
 }
 
@@ -326,6 +329,9 @@ func (w *writer) hasPSK(h *host, e *entry) bool {
 
 // quote returns a TOML string (TOML 1.0, "Basic strings").
 func quote(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return `"` + s + `"` // nearly all of them
+	}
 	var b strings.Builder
 	b.Grow(len(s) + len(`""`))
 	b.WriteByte('"')

@@ -16,6 +16,7 @@ const maxHostName = 50
 // nothing is left.
 func HostName(text string) string {
 	var b strings.Builder
+	b.Grow(len(text))
 	gap, lost := false, false
 	for _, r := range ascii(strings.ToLower(text)) {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' {

@@ -5,6 +5,7 @@ package wgquick
 
 import (
 	"bytes"
+	"iter"
 	"math"
 	"net/netip"
 	"path"
@@ -71,9 +72,9 @@ type hook struct {
 func (p *parser) file(f foreign.File) {
 	number := 0
 	p.d.Peers = make([]foreign.Peer, 0, bytes.Count(f.Text, []byte("\n[Peer]")))
-	for line := range bytes.Lines(f.Text) {
+	for line := range strings.Lines(string(f.Text)) {
 		number++
-		text := strings.TrimSpace(string(line))
+		text := strings.TrimSpace(line)
 		p.line(foreign.Pos{File: f.Name, Line: number}, text)
 		p.before = text
 	}
@@ -257,25 +258,25 @@ func (p *parser) table(at foreign.Pos, value string) {
 
 func (p *parser) peerKey(at foreign.Pos, key, value string) {
 	peer := p.peer
-	word := strings.ToLower(key)
-	if value == "" && (word == "presharedkey" || word == "endpoint") {
+	is := func(name string) bool { return strings.EqualFold(key, name) }
+	if value == "" && (is("PresharedKey") || is("Endpoint")) {
 		p.left(at, key, "it is empty, and wg(8) refuses the line")
 		return
 	}
-	switch word {
-	case "publickey":
+	switch {
+	case is("PublicKey"):
 		peer.PublicKey = p.PublicKey(at, "PublicKey", value)
-	case "presharedkey":
+	case is("PresharedKey"):
 		peer.PresharedKey = p.PresharedKey(at, "PresharedKey", value)
-	case "endpoint": // wg(8) takes the blanks out of a line
+	case is("Endpoint"): // wg(8) takes the blanks out of a line
 		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", noBlanks.Replace(value)), at
-	case "persistentkeepalive":
+	case is("PersistentKeepalive"):
 		if !strings.EqualFold(value, "off") {
 			peer.Keepalive = p.Number(at, "PersistentKeepalive", value, 0, math.MaxUint16)
 		}
-	case "allowedips":
+	case is("AllowedIPs"):
 		peer.AllowedAt = at
-		for _, s := range list(value) {
+		for s := range list(value) {
 			p.allowed(at, s)
 		}
 	default:
@@ -332,13 +333,14 @@ func words(value string) []string {
 }
 
 // list splits a value at commas, as wg(8) does, which ignores blanks.
-func list(value string) (words []string) {
-	for s := range strings.SplitSeq(value, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			words = append(words, s)
+func list(value string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for s := range strings.SplitSeq(value, ",") {
+			if s = strings.TrimSpace(s); s != "" && !yield(s) {
+				return
+			}
 		}
 	}
-	return words
 }
 
 // settle decides what depends on the whole file.
@@ -385,7 +387,7 @@ func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
 	}
 	byKey := make(map[keyring.PublicKey]int, len(peers))
 	owner := make(map[netip.Prefix]int, len(peers))
-	all := make([]foreign.Peer, 0, len(peers))
+	all := peers[:0]
 	for _, p := range peers {
 		if p.PublicKey.IsZero() {
 			r.Wrong(p.Pos, "", "the [Peer] has no PublicKey")
