@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +16,7 @@ import (
 	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 // copy returns a host as h is now, with journals of its own.
@@ -235,6 +238,25 @@ func TestFailure(t *testing.T) {
 		})
 	}
 	t.Logf("%d points of %d trips", points, len(trips(t)))
+}
+
+// TestNotUndone: the error of an apply that could be neither finished nor undone says on
+// which tunnel, and how to undo it later.
+func TestNotUndone(t *testing.T) {
+	w := trips(t)[0]
+	h, _ := w.start(t)
+	h.hook = func(m moment, number int, _ apply.Change) error {
+		if m == before && number > 1 {
+			return errStop
+		}
+		return nil
+	}
+	_, err := h.tryApply(t, w.to)
+	const want = `could not undo all of it on tunnel "wg0"`
+	if !errors.Is(err, apply.ErrIncomplete) || !strings.Contains(err.Error(), want) ||
+		!slices.Contains(fault.Hints(err), "wgkeys down -t wg0") {
+		t.Errorf("got %v, hints %q", err, fault.Hints(err))
+	}
 }
 
 // TestInterrupt ends the context at each change: the next one is not begun.

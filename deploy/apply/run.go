@@ -17,12 +17,15 @@ import (
 // without is left out instead, and plan.Missing says so.
 func Run(ctx context.Context, k Kernel, j *journal.Journal, plan *Plan, each func(Step)) error {
 	var taken []Step
+	undone := func(cause error) error {
+		return undo(context.WithoutCancel(ctx), k, j, plan.Tunnel, taken, cause)
+	}
 	for _, batch := range batches(plan.Steps) {
 		if err := ctx.Err(); err != nil {
-			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
+			return undone(failed(plan, batch, err))
 		}
 		if err := free(k, batch[0].Change); err != nil {
-			return undo(context.WithoutCancel(ctx), k, j, taken, err)
+			return undone(err)
 		}
 		err := take(ctx, k, j, batch)
 		if err != nil && ctx.Err() == nil && batch[0].Change.traits().optional {
@@ -30,7 +33,7 @@ func Run(ctx context.Context, k Kernel, j *journal.Journal, plan *Plan, each fun
 			continue
 		}
 		if taken = append(taken, batch...); err != nil {
-			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
+			return undone(failed(plan, batch, err))
 		}
 		for _, s := range batch {
 			each(s)
@@ -132,7 +135,7 @@ var ErrIncomplete = errors.New("some steps failed")
 
 // undo takes the inverses of all steps, also of those of the batch that
 // failed: part of it may have been done, and every change is idempotent.
-func undo(ctx context.Context, k Kernel, j *journal.Journal, taken []Step, cause error) error {
+func undo(ctx context.Context, k Kernel, j *journal.Journal, name string, taken []Step, cause error) error {
 	var errs []error
 	for _, s := range slices.Backward(taken) {
 		for _, c := range s.Change.Inverse() {
@@ -143,7 +146,7 @@ func undo(ctx context.Context, k Kernel, j *journal.Journal, taken []Step, cause
 	}
 	if errs != nil {
 		return errors.Join(append([]error{cause,
-			fault.Wrap(ErrIncomplete, "could not undo all of it on", hostOf(cause), "wgkeys down")}, errs...)...)
+			fault.Wrap(ErrIncomplete, "could not undo all of it on tunnel", name, "wgkeys down -t "+name)}, errs...)...)
 	}
 	if len(j.Entries) == 0 {
 		if err := j.End(); err != nil {
@@ -151,14 +154,6 @@ func undo(ctx context.Context, k Kernel, j *journal.Journal, taken []Step, cause
 		}
 	}
 	return fmt.Errorf("%w; the tunnel is as it was before", cause)
-}
-
-func hostOf(err error) string {
-	var f *fault.Fault
-	if errors.As(err, &f) {
-		return f.Who
-	}
-	return ""
 }
 
 // A ChangeError says which of the changes that were to be made at once failed.
