@@ -30,10 +30,10 @@ func hintFile(err error, path string) string {
 func WriteFile(path string, text []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
 	}
 	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode}); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
+		return fault.WrapFile(fault.Errno(err), "cannot write", path, "")
 	}
 	return nil
 }

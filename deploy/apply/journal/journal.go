@@ -48,7 +48,7 @@ func Open(dir, tunnel string) (*Journal, error) {
 		return j, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the journal", j.path, hintFile(err, j.path))
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the journal", j.path, hintFile(err, j.path))
 	}
 	return j, j.parse(text)
 }
@@ -62,7 +62,7 @@ func (j *Journal) parse(text []byte) error {
 		return nil // died before the header was written
 	}
 	if first != header {
-		return fault.New("cannot read the journal", j.path, "it is of another version of wgkeys",
+		return fault.NewFile("cannot read the journal", j.path, "it is of another version of wgkeys",
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
 	// Each thing has one line that counts, and before it perhaps an unsure one.
@@ -75,7 +75,7 @@ func (j *Journal) parse(text []byte) error {
 	}
 	j.Order = live(j.Order, j.Entries)
 	if damaged {
-		return fault.New("cannot read the journal", j.path, "it is damaged", j.hintDamaged())
+		return fault.NewFile("cannot read the journal", j.path, "it is damaged", j.hintDamaged())
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (j *Journal) append(lines []byte) error {
 		lines = append([]byte(header+"\n"), lines...)
 	}
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path),
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path),
 			hintFile(err, filepath.Dir(j.path)))
 	}
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -204,7 +204,7 @@ func (j *Journal) append(lines []byte) error {
 		j.whole += int64(len(lines))
 	}
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the journal", j.path, hintFile(err, j.path))
+		return fault.WrapFile(fault.Errno(err), "cannot write the journal", j.path, hintFile(err, j.path))
 	}
 	return nil
 }
@@ -250,12 +250,12 @@ func (j *Journal) End() error {
 	j.lines.Reset()
 	j.Order, j.whole = nil, 0
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Errno(err), "cannot remove the journal", j.path, "")
+		return fault.WrapFile(fault.Errno(err), "cannot remove the journal", j.path, "")
 	}
 	dir, name := filepath.Dir(j.path), strings.TrimSuffix(filepath.Base(j.path), ".journal")
 	for _, beside := range []string{KnownPath(dir, name), NeedsPath(dir, name)} {
 		if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fault.Wrap(fault.Errno(err), "cannot remove", beside, "")
+			return fault.WrapFile(fault.Errno(err), "cannot remove", beside, "")
 		}
 	}
 	return nil

@@ -66,7 +66,7 @@ func TestReadJournal(t *testing.T) {
 func checkRefused(t *testing.T, name, dir, want string, err error) {
 	t.Helper()
 	f, ok := errors.AsType[*fault.Fault](err)
-	if !ok || !strings.Contains(err.Error(), want) || !strings.Contains(f.Who, dir) {
+	if !ok || !strings.Contains(err.Error(), want) || !strings.Contains(f.File, dir) {
 		t.Fatalf("%s: %v", name, err)
 	}
 	if strings.Contains(err.Error(), "secret") {

@@ -19,11 +19,11 @@ import (
 func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), err error) {
 	path := filepath.Join(dir, "lock")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot make the folder", dir, hintFile(err, dir))
+		return nil, fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, hintFile(err, dir))
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, hintFile(err, path))
+		return nil, fault.WrapFile(fault.Errno(err), "cannot open the lock", path, hintFile(err, path))
 	}
 	for reported := false; ; reported = true {
 		err := files.TryLock(f)
@@ -31,7 +31,7 @@ func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), e
 			break
 		}
 		if !errors.Is(err, files.ErrLocked) {
-			return nil, errors.Join(fault.Wrap(err, "cannot lock", path, ""), f.Close())
+			return nil, errors.Join(fault.WrapFile(err, "cannot lock", path, ""), f.Close())
 		}
 		if !reported {
 			wait(holder(f))

@@ -32,12 +32,13 @@ func pendingPath(dir, name string) string { return filepath.Join(dir, name+".pen
 // ReadPending returns the apply of a tunnel that waits to be confirmed, or nil. If its file
 // is damaged it is reverted, which is safer than keeping it.
 func ReadPending(dir, name string) (*Pending, error) {
-	text, err := os.ReadFile(pendingPath(dir, name))
+	path := pendingPath(dir, name)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read", pendingPath(dir, name), hintFile(err, pendingPath(dir, name)))
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read", path, hintFile(err, path))
 	}
 	var p Pending
 	if json.Unmarshal(text, &p) != nil {
@@ -59,7 +60,7 @@ func (p *Pending) Write(dir, name string) error {
 func RemovePending(dir, name string) error {
 	err := os.Remove(pendingPath(dir, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Errno(err), "cannot remove", pendingPath(dir, name), "")
+		return fault.WrapFile(fault.Errno(err), "cannot remove", pendingPath(dir, name), "")
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func CheckWritable(dir string) error {
 	for at := dir; ; at = filepath.Dir(at) {
 		switch err := unix.Access(at, unix.W_OK); {
 		case errors.Is(err, unix.EROFS):
-			return fault.Wrap(fault.Errno(err), "cannot keep what a change does in", dir, hintFile(err, dir))
+			return fault.WrapFile(fault.Errno(err), "cannot keep what a change does in", dir, hintFile(err, dir))
 		case !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at):
 			return nil
 		}

@@ -66,7 +66,7 @@ func View(name string) (*tunnel.View, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the kept view", path, "")
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the kept view", path, "")
 	}
 	return tunnel.ParseKept(text)
 }

@@ -26,7 +26,8 @@ func (r *Root) Set(c apply.SysctlChange) error {
 	case gone && c.Old != "":
 		return nil // its interface is gone
 	case gone:
-		return fault.New("no such kernel parameter:", "/proc/sys/"+c.Key, "this kernel has none for the tunnel's interface",
+		return fault.NewFile("no such kernel parameter:", "/proc/sys/"+c.Key,
+			"this kernel has none for the tunnel's interface",
 			"ls /proc/sys/"+path.Dir(c.Key)+" shows those there are; then correct sysctls in the tunnel file")
 	case missing == nil && slices.Equal(strings.Fields(now), strings.Fields(c.New)):
 		return nil // it has the value already
@@ -44,10 +45,10 @@ func refused(c apply.SysctlChange, err error) error {
 		return fault.New("kernel parameters cannot be changed here", "", "/proc/sys is mounted read-only",
 			"mount -o remount,rw,bind /proc/sys, or start the container with the right to change it")
 	case errors.Is(err, fs.ErrPermission): // only root gets here
-		return fault.Wrap(fault.Errno(err), "no right to change the kernel parameter", file,
+		return fault.WrapFile(fault.Errno(err), "no right to change the kernel parameter", file,
 			"outside of this container: "+c.String()+" (or start it with docker run --sysctl)")
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENOENT):
-		return fault.Wrap(fault.Errno(err), "the kernel refuses the value for", file,
+		return fault.WrapFile(fault.Errno(err), "the kernel refuses the value for", file,
 			"cat "+file+" shows how it is spelled; then correct sysctls in the tunnel file")
 	}
 	return err

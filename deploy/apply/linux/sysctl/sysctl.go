@@ -16,7 +16,7 @@ type Root struct{ root *os.Root }
 func Open() (*Root, error) {
 	root, err := os.OpenRoot("/proc/sys")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot open", "/proc/sys", "")
+		return nil, fault.WrapFile(fault.Errno(err), "cannot open", "/proc/sys", "")
 	}
 	return &Root{root}, nil
 }

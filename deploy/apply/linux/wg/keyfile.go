@@ -21,34 +21,34 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 	// Opening a FIFO would wait for somebody to write to it (fifo(7)).
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, hintFor(err, push))
+		return key, fault.WrapFile(fault.Errno(err), "cannot read key file", path, hintFor(err, push))
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, push)
+		return key, fault.WrapFile(fault.Errno(err), "cannot read key file", path, push)
 	case info.IsDir():
-		return key, fault.New("cannot read key file", path, "it is a directory", "rmdir "+path+", then "+push)
+		return key, fault.NewFile("cannot read key file", path, "it is a directory", "rmdir "+path+", then "+push)
 	case !info.Mode().IsRegular():
-		return key, fault.New("cannot read key file", path, "it is no regular file", "rm "+path+", then "+push)
+		return key, fault.NewFile("cannot read key file", path, "it is no regular file", "rm "+path+", then "+push)
 	case !ownedByUs(info):
-		return key, fault.New("will not use key file", path,
+		return key, fault.NewFile("will not use key file", path,
 			"it belongs to another user of this host, who can read and change it", push)
 	case info.Mode().Perm()&0o077 != 0 && !chosenReaders(info):
-		return key, fault.New("will not use key file", path,
+		return key, fault.NewFile("will not use key file", path,
 			"others on this host can read or change it (mode "+info.Mode().Perm().String()+")",
 			push+" mends its mode; if strangers have accounts here, replace the key")
 	case info.Size() == 0:
-		return key, fault.New("no key in key file", path, "it is empty", push)
+		return key, fault.NewFile("no key in key file", path, "it is empty", push)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 256))
 	defer clear(text)
 	if err != nil {
-		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, push)
+		return key, fault.WrapFile(fault.Errno(err), "cannot read key file", path, push)
 	}
 	if key, err = parse(text); err != nil {
-		return key, fault.Wrap(err, "no valid key in key file", path, push)
+		return key, fault.WrapFile(err, "no valid key in key file", path, push)
 	}
 	return key, nil
 }
