@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -448,7 +447,7 @@ func TestCut(t *testing.T) {
 			_, err := h.install(install.Options{Sent: func(done, all int) {
 				if !cut && done >= all/100*at {
 					cut = true
-					killSessions(t, h.Pid())
+					h.KillSessions(t)
 				}
 			}})
 			if !cut || err == nil ||
@@ -466,28 +465,6 @@ func TestCut(t *testing.T) {
 			h.whole()
 		})
 	}
-}
-
-// killSessions kills all that a process has started, its sessions first.
-func killSessions(t *testing.T, pid int) {
-	for _, p := range below(t, pid) {
-		syscall.Kill(p, syscall.SIGKILL)
-	}
-}
-
-// below are the processes below one, each before its own: to kill a command before the
-// session that it has would be a command that ends.
-func below(t *testing.T, pid int) (all []int) {
-	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output() // it may have none
-	for child := range strings.FieldsSeq(string(out)) {
-		n, err := strconv.Atoi(child)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		all = append(append(all, n), below(t, n)...)
-	}
-	return all
 }
 
 // says is a host that says something else than is meant, and ends.

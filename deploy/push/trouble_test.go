@@ -5,11 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,40 +135,16 @@ func TestKilledBefore(t *testing.T) {
 		next := newKey(t, old.Path)
 		secret := next.Secret
 		next.Secret = func() ([]byte, error) {
-			killSessions(t, h.Pid())
+			h.KillSessions(t)
 			return secret()
 		}
 		_, err := h.push(t, next.File)
 		fails(t, err, `lost host "shale": not certain: `+old.Path+`: `)
-		if got := strings.Join(fault.Hints(err), "\n"); got != "wgkeys push shale" &&
-			got != "wgkeys push shale\nssh shale true" {
+		if got := strings.Join(fault.Hints(err), "\n"); got != "wgkeys push shale\nssh shale true" {
 			t.Errorf("hints %q", got)
 		}
 		old.inPlace(t)
 	})
-}
-
-// killSessions kills all descendants of the server, not the server.
-func killSessions(t testing.TB, pid int) {
-	for _, child := range children(t, pid) {
-		killSessions(t, child)
-		syscall.Kill(child, syscall.SIGKILL)
-	}
-}
-
-func children(t testing.TB, pid int) []int {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	must(t, err)
-	var found []int
-	for _, path := range stats {
-		b, _ := os.ReadFile(path)
-		_, after, _ := bytes.Cut(b, []byte(") "))
-		if f := strings.Fields(string(after)); len(f) > 1 && f[1] == strconv.Itoa(pid) {
-			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			found = append(found, child)
-		}
-	}
-	return found
 }
 
 // A cutter ends the connection right after the host's first "done".

@@ -196,6 +196,28 @@ func (s *Server) stop() {
 	}
 }
 
+// KillSessions kills all that the server has started, the sessions first: one whose command
+// is killed before it would report that the command has ended.
+func (s *Server) KillSessions(t testing.TB) {
+	for _, p := range below(t, s.cmd.Process.Pid) {
+		syscall.Kill(p, syscall.SIGKILL)
+	}
+}
+
+// below are the processes below one, each before its children; see proc_pid_children(5).
+func below(t testing.TB, pid int) (all []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // it may have ended
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for child := range strings.FieldsSeq(string(text)) {
+			n, err := strconv.Atoi(child)
+			must(t, err)
+			all = append(append(all, n), below(t, n)...)
+		}
+	}
+	return all
+}
+
 // Client returns a runner to the server, which it calls host.
 func (s *Server) Client(host string) *ssh.Client {
 	return &ssh.Client{Host: host, Args: []string{"-F", s.file("ssh_config")}, Batch: true}
