@@ -58,6 +58,7 @@ func (s starter) verb(c *cli.Command, action func(*env) error) *cli.Command {
 	c.Action = func(ctxt *cli.Context) error {
 		ctx := s.begin(s.ui, c.Name)
 		s.ui.End = ctx.Done()
+		s.ui.TellEnd = ctxt.Bool(ui.EndFlag)
 		s.ui.Quiet, s.ui.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
 		if err := checkDurations(ctxt); err != nil {
 			return err

@@ -27,6 +27,7 @@ func habits() []cli.Flag {
 		&cli.StringFlag{Name: "C", Usage: "work in the repository of `DIR`", DefaultText: "here"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors and warnings"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say more"},
+		&cli.BoolFlag{Name: ui.EndFlag, Hidden: true},
 	}
 }
 

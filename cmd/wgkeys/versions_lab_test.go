@@ -50,6 +50,7 @@ func TestLabOlderHost(t *testing.T) {
 	for _, commit := range olderVersions {
 		t.Run(commit, func(t *testing.T) {
 			u := u.With(t)
+			u.Must(u.Shale, "rm -f /usr/local/bin/wgkeys") // the last guard of the one before may still run
 			if err := u.Shale.Install("wgkeys", buildOlder(t, commit)); err != nil {
 				t.Fatal(err)
 			}
@@ -60,12 +61,32 @@ func TestLabOlderHost(t *testing.T) {
 				len(s.Peers) != 1 || s.Peers[0].Received == 0 {
 				t.Errorf("status exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 			}
+			olderDiagnosis(u)
 			olderView(u)
 			olderRotates(u, commit)
 			u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 		})
 	}
 	withNewer(u)
+}
+
+// olderDiagnosis: a key of the view that only serves to find out what is wrong is left out, and
+// nothing is said of it.
+func olderDiagnosis(u *labtest.Users) {
+	u.Helper()
+	defer u.Tunnel(demo.FirstTunnel)
+	u.Tunnel(strings.Replace(demo.FirstTunnel, `["::/0"]`, `["::/0", "2001:db8:77::/48"]`, 1))
+	if view := u.Must(u.Basalt, "wgkeys show --json shale"); !strings.Contains(view, `"through"`) {
+		u.Fatalf("there is nothing to leave out: %s", view)
+	}
+	u.Must(u.Basalt, "wgkeys down --quiet shale")
+	for _, verb := range []string{"plan", "status -v", "apply", "apply --confirm 0", "plan", "plan --json", "status"} {
+		r := u.Run(u.Basalt, "wgkeys "+verb+" shale")
+		if found := r.Code == ui.ExitFindings; r.Code != ui.ExitDone && !found || strings.Contains(r.Stdout+r.Stderr, "through") ||
+			strings.Contains(r.Stderr, "error") || strings.Contains(r.Stderr, "upgrade") {
+			u.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
+		}
+	}
 }
 
 // olderView: what the older program does not know is not left out silently, and what

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 
 	"wgkeys/keyring"
@@ -35,9 +36,7 @@ type View struct {
 	Forward      bool `json:"forward,omitempty"`      // a router between the tunnel and its uplinks
 	ForwardIPv4  bool `json:"forward_ipv4,omitempty"` // the tunnel carries IPv4
 	ForwardIPv6  bool `json:"forward_ipv6,omitempty"` // the tunnel carries IPv6
-	// INSIDE: what peers reach through this router, sorted, without default routes. Whether
-	// it lets them is found out there
-	Through []netip.Prefix `json:"through,omitempty"`
+	Diagnosis
 	// INSIDE addresses answered for on the uplink (ndp_proxy)
 	Proxies []netip.Addr `json:"proxies,omitempty"`
 	// INSIDE sources that leave under the host's own OUTSIDE address
@@ -56,6 +55,31 @@ type View struct {
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 
 	About `json:"-"`
+}
+
+// Diagnosis is what a host needs only to find out what is wrong there: without it, apply does
+// the same. A host whose wgkeys is too old for a key of it does without all of it.
+type Diagnosis struct {
+	// INSIDE: what peers reach through this router, sorted, without default routes. Whether
+	// it lets them is found out there
+	Through []netip.Prefix `json:"through,omitempty"`
+}
+
+// WithoutDiagnosis returns a copy of v for a host that does not know all keys of its [Diagnosis].
+func (v *View) WithoutDiagnosis() *View {
+	less := *v
+	less.Diagnosis = Diagnosis{}
+	return &less
+}
+
+// OnlyDiagnosis reports whether a key of a view's JSON is one of its [Diagnosis].
+func OnlyDiagnosis(key string) bool {
+	for field := range reflect.TypeFor[Diagnosis]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name == key && key != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // About is what the tunnel file says about a host for users. Nothing on a host depends on

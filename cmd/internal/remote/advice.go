@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
@@ -18,6 +19,9 @@ type adviser struct {
 	t    *tunnel.Tunnel
 	host string
 	line []byte // that is not complete yet
+
+	refused string // by its name, what an older wgkeys refuses and can do without
+	muted   bool   // the next hint is that of this refusal
 }
 
 // longest is a bound for a line that is kept until it is complete, in bytes.
@@ -50,11 +54,42 @@ func (a *adviser) flush() error {
 
 func (a *adviser) adapt(line string) string {
 	text := strings.TrimRight(line, "\r\n")
+	if name := needless(text); name != "" {
+		a.refused, a.muted = name, true
+		return ""
+	}
+	if a.muted && strings.HasPrefix(text, hintPrefix) {
+		a.muted = false
+		return ""
+	}
 	hint, ok := strings.CutPrefix(text, hintPrefix)
 	if !ok {
 		return line
 	}
 	return hintPrefix + fromHere(a.t, a.host, hint) + line[len(text):]
+}
+
+// needless is the name of what an older wgkeys does not know, if this line is its refusal and it
+// can do without; otherwise "".
+func needless(line string) string {
+	if !strings.HasPrefix(line, "wgkeys: error: ") {
+		return ""
+	}
+	if strings.HasSuffix(line, "there is no flag --"+ui.EndFlag) {
+		return ui.EndFlag
+	}
+	if key := unknownKey(line); tunnel.OnlyDiagnosis(key) {
+		return key
+	}
+	return ""
+}
+
+// unknownKey is the key of a view that an older wgkeys does not know, if that is what it says;
+// otherwise "".
+func unknownKey(said string) string {
+	_, after, _ := strings.Cut(said, `json: unknown field "`)
+	key, _, _ := strings.Cut(after, `"`)
+	return key
 }
 
 const hintPrefix = "wgkeys: hint: "

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 
 	"wgkeys/cmd/internal/ui"
@@ -197,4 +198,78 @@ func (b *bounded) Write(p []byte) (int, error) {
 		return 0, errTooMuch
 	}
 	return b.w.Write(p)
+}
+
+// An ending writer passes on what wgkeys says, but for its last line in which it says how it ended.
+type ending struct {
+	w      io.Writer
+	inLine bool   // what was passed on does not end with a newline
+	held   []byte // the last line, if it may be that one
+}
+
+func (e *ending) Write(p []byte) (int, error) {
+	text := append(e.held, p...)
+	at := bytes.LastIndexByte(text[:max(len(text)-1, 0)], '\n') + 1
+	if at == 0 && e.inLine || !mayEnd(text[at:]) {
+		at = len(text)
+	}
+	e.held = bytes.Clone(text[at:])
+	return len(p), e.pass(text[:at])
+}
+
+// mayEnd reports whether a line, or its beginning, is like that which says how wgkeys ended.
+func mayEnd(line []byte) bool {
+	n := min(len(line), len(ui.EndWords))
+	return string(line[:n]) == ui.EndWords[:n] && len(line) <= len(ui.EndWords)+4
+}
+
+func (e *ending) pass(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	e.inLine = !bytes.HasSuffix(text, []byte("\n"))
+	_, err := e.w.Write(text)
+	return err
+}
+
+// flush passes on the last line if it is another one.
+func (e *ending) flush() error {
+	if _, said := e.code(); said {
+		return nil
+	}
+	text := e.held
+	e.held = nil
+	return e.pass(text)
+}
+
+// code is the exit code of which the last line tells, if it does.
+func (e *ending) code() (code int, said bool) {
+	digits, ok := strings.CutPrefix(string(e.held), ui.EndWords)
+	if !ok || !strings.HasSuffix(digits, "\n") {
+		return 0, false
+	}
+	code, err := strconv.Atoi(strings.TrimSpace(digits))
+	return code, err == nil
+}
+
+// errNoEnd is the cause of an error about a host where something has exited like wgkeys, but is
+// not.
+var errNoEnd = errors.New("what runs there as wgkeys exits as if all were well, and is not wgkeys, or hides what wgkeys says")
+
+// judge returns the error of wgkeys itself, which a wrapper around it may not pass on: err is
+// that of what was run. A failure is one in any case.
+func (e *ending) judge(err error) error {
+	exit := (*ssh.ExitError)(nil)
+	failed := errors.As(err, &exit)
+	if err != nil && !failed || failed && exit.Code != ui.ExitFindings && exit.Code != ui.ExitWaits {
+		return err
+	}
+	code, said := e.code()
+	switch {
+	case !said:
+		return errNoEnd
+	case code != ui.ExitDone && !failed:
+		return &ssh.ExitError{Code: code}
+	}
+	return err
 }

@@ -1,29 +1,18 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/words"
 )
-
-// asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
-// newlines or exclamation marks inside, so that every login shell reads it alike. The
-// arguments are verbs and flags of ours. It says itself where the output of wgkeys begins.
-// A shell would run an empty file, which a full disk may have left of wgkeys, as a script that
-// does all of it well.
-const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; w=$(command -v wgkeys) && [ -s "$w" ] || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$w" "$@"' sh`
 
 // ApplyOptions say how to apply a view on another host.
 type ApplyOptions struct {
@@ -49,10 +38,6 @@ func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 // its token, and otherwise "". If the change has cut the connection, a new one finds out
 // whether the host waits.
 func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) (token string, err error) {
-	var view bytes.Buffer
-	if err := tunnel.EncodeView(&view, v); err != nil {
-		return "", err
-	}
 	args := []string{"apply", "--view", "-"}
 	if o.PlanOnly {
 		args[0] = "plan"
@@ -62,11 +47,11 @@ func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 	}
 	args = asJSON(h, args)
 	if o.PlanOnly || o.Confirm <= 0 {
-		return "", h.run(ctx, t, v.Host, call{args: args, stdin: &view})
+		return "", h.run(ctx, t, v.Host, call{args: args, view: v})
 	}
 	token = rand.Text()
 	heard := &listener{w: h.Stdout}
-	err = h.run(ctx, t, v.Host, call{append(args, "--confirm", o.Confirm.String(), "--token", token), &view, heard})
+	err = h.run(ctx, t, v.Host, call{append(args, "--confirm", o.Confirm.String(), "--token", token), v, heard})
 	var exit *ui.ExitError
 	waits := errors.As(err, &exit) && exit.Code == ui.ExitWaits
 	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || h.Quiet)
@@ -120,139 +105,4 @@ func asJSON(h *Hosts, args []string) []string {
 		return append(args, "--json")
 	}
 	return args
-}
-
-// A call is a command line of wgkeys on a host.
-type call struct {
-	args   []string
-	stdin  io.Reader // nil: empty
-	stdout io.Writer // nil: that of Hosts
-}
-
-// run runs wgkeys on the host. Its output is shown as it comes; its exit code becomes ours.
-func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) error {
-	if c.stdin == nil {
-		c.stdin = strings.NewReader("")
-	}
-	if c.stdout == nil {
-		c.stdout = h.Stdout
-	}
-	var said reason
-	stderr := io.MultiWriter(h.Stderr, &said)
-	here := &adviser{w: stderr, t: t, host: host}
-	if !h.IsLocal(t, host) {
-		stderr = here
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	kept := &bounded{w: c.stdout, left: maxKept, over: stop} // for several hosts it is kept until the end
-	talk := &bounded{w: stderr, left: maxKept, over: stop}
-	r := showing(h.Runner(t, host), talk)
-	out := &ui.Screen{W: kept} // the host is not trusted with the terminal
-	own := &ownWords{w: out, begun: h.IsLocal(t, host), found: h.IsLocal(t, host)}
-	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, own)
-	if why := own.unbegun(err); why != nil {
-		return noShell(t, host, why)
-	}
-	own.flush()
-	out.Flush()
-	here.flush()
-	if kept.left < 0 || talk.left < 0 {
-		return fault.NewHost("wgkeys "+c.args[0]+" failed on host", host, errTooMuch.Error(), "")
-	}
-	var exit *ssh.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	switch exit.Code {
-	case ui.ExitFindings, ui.ExitWaits:
-		return ui.ExitWith(exit.Code, nil)
-	case 127:
-		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
-	}
-	if err := noRoot(host, exit); err != nil {
-		return err
-	}
-	what, why := "wgkeys "+c.args[0]+" failed on host", "it says why above"
-	if its, hint := said.why(); h.Several && its != "" {
-		if why = its; hint != "" && !isOlder(exit.Stderr) { // the cause is not guessed
-			return fault.NewHost(what, host, why, hint)
-		}
-	}
-	return fault.NewHost(what, host, why, h.upgradeHint(ctx, t, host, err))
-}
-
-// showing has what a command writes to standard error written to w as it comes. It is on a
-// connection of its own, which detects when the network is gone.
-func showing(r ssh.Runner, w io.Writer) ssh.Runner {
-	switch r := r.(type) {
-	case ssh.Local:
-		r.Stderr = w
-		return r
-	case *ssh.Client:
-		r.Stderr = w
-		r.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
-			"ServerAliveCountMax=3"}
-	}
-	return r
-}
-
-// noRoot is the error of a host where sudo refuses the user; otherwise nil.
-func noRoot(host string, exit *ssh.ExitError) error {
-	why, refused := ssh.SudoSaid(exit.Stderr)
-	if !refused {
-		return nil
-	}
-	return ssh.Refusal{Host: host, Why: why, Local: exit.Local}.Err()
-}
-
-// command runs wgkeys on a host with some arguments, and with the same verbosity as this
-// one.
-func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
-	command := h.program(t, host)
-	for _, a := range args {
-		command += " " + words.Quote(a)
-	}
-	if h.Quiet {
-		command += " -q"
-	}
-	return command
-}
-
-// maxKept is a bound for the plan of a host with ten thousand peers, in bytes.
-const maxKept = 16 << 20
-
-// program is the host's wgkeys, for its shell; arguments may follow.
-func (h *Hosts) program(t *tunnel.Tunnel, host string) string {
-	self, err := os.Executable()
-	if err != nil || !h.IsLocal(t, host) {
-		return asRoot
-	}
-	return `exec sh -c '[ "$(id -u)" = 0 ] || exec sudo -n "$@"; exec "$@"' sh ` + words.Quote(self)
-}
-
-// A reason keeps the last error of wgkeys on a host, and its hint, to repeat it after the
-// output of many hosts.
-type reason struct{ end []byte }
-
-// reasonMax is a bound for an error and its hint, in bytes.
-const reasonMax = 8 << 10
-
-func (r *reason) Write(p []byte) (int, error) {
-	r.end = append(r.end, p...)
-	r.end = r.end[max(0, len(r.end)-reasonMax):]
-	return len(p), nil
-}
-
-func (r *reason) why() (why, hint string) {
-	for line := range strings.Lines(string(r.end)) {
-		line = ui.Printable(strings.TrimSpace(line))
-		if text, ok := strings.CutPrefix(line, "wgkeys: error: "); ok && why == "" {
-			why = text
-		}
-		if text, ok := strings.CutPrefix(line, "wgkeys: hint: "); ok && hint == "" {
-			hint = text
-		}
-	}
-	return why, hint
 }

@@ -73,7 +73,7 @@ func FuzzAnswer(f *testing.F) {
 		if answers[0].Settled() && answers[0].Planned == nil {
 			answers[0].Planned = &rotate.Planned{} // or another connection tells it
 		}
-		if err := q.read(t.Context(), s, answers[0], nil); err != nil {
+		if err := q.read(t.Context(), s, answers[0]); err != nil {
 			t.Fatal(err)
 		}
 		judged(t, s, len(said))

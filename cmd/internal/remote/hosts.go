@@ -44,6 +44,7 @@ type Hosts struct {
 	mu     sync.Mutex
 	warned map[string]bool // by host: ssh's warning was shown
 	lines  lines
+	limits limitsOf
 }
 
 // With returns a copy for one of several hosts, with another destination for its output.

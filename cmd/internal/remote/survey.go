@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"time"
 
@@ -86,7 +85,7 @@ func (q *Survey) readHost(ctx context.Context, host []*HostStatus) {
 	for i, s := range asked {
 		group.Go(func() error {
 			if s.fail(errs[i]); errs[i] == nil {
-				s.fail(q.read(ctx, s, answers[i], looks[i].View))
+				s.fail(q.read(ctx, s, answers[i]))
 			}
 			return nil
 		})
@@ -138,7 +137,7 @@ func (q *Survey) lookAgain(ctx context.Context, s *HostStatus) error {
 }
 
 // read compares the repository with the host's answer.
-func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer, view []byte) error {
+func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer) error {
 	s.File, s.Live, s.Version = a.File.PublicKey, a.Live.PublicKey, a.Version
 	if a.Record != nil && !a.Record.Over() {
 		s.Rotation = string(a.Record.Phase)
@@ -151,7 +150,7 @@ func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer, view 
 	}
 	s.addPeers(s.view, s.answer)
 	if a.Settled() {
-		q.findDrift(ctx, s, a.Planned, bytes.NewReader(view))
+		q.findDrift(ctx, s, a.Planned)
 	}
 	s.findUnresolved()
 	s.noteOldKeys(ctx, time.Now())
@@ -161,11 +160,11 @@ func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer, view 
 
 // findDrift finds out what apply would do on a host, and what it could not repair there. An
 // older wgkeys does not include that in its answer, nor does any for a very long view: then
-// the host is asked separately.
-func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned, view io.Reader) {
+// the host is asked separately, as is one that does not know a key which it can do without.
+func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned) {
 	var err error
-	if p == nil {
-		p, err = q.Hosts.planned(ctx, s.tunnel, s.Host, view)
+	if p == nil || tunnel.OnlyDiagnosis(unknownKey(p.Failed)) {
+		p, err = q.Hosts.planned(ctx, s.tunnel, s.view)
 	} else if p.Failed != "" {
 		err = q.Hosts.cannotPlan(s, p.Failed)
 	}
@@ -191,27 +190,41 @@ func (h *Hosts) cannotPlan(s *HostStatus, why string) error {
 }
 
 // planned asks a host what apply would do with a view there.
-func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, host string, view io.Reader) (*rotate.Planned, error) {
-	var said bytes.Buffer
-	err := h.Runner(t, host).Run(ctx, asRoot+" plan --view - --json", view, &bounded{w: &said, left: maxAnswer})
-	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == ui.ExitFindings {
+func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (*rotate.Planned, error) {
+	r := h.Runner(t, v.Host)
+	said, err := planText(ctx, r, v)
+	exit := (*ssh.ExitError)(nil)
+	if errors.As(err, &exit) && tunnel.OnlyDiagnosis(unknownKey(exit.Stderr)) {
+		said, err = planText(ctx, r, v.WithoutDiagnosis())
+	}
+	if errors.As(err, &exit) && exit.Code == ui.ExitFindings {
 		err = nil
 	}
 	var plan Planned
-	unclear := json.Unmarshal(afterGreeting(said.Bytes()), &plan)
+	unclear := json.Unmarshal(afterGreeting(said), &plan)
 	if unclear == nil && plan.Refused != "" {
 		return &rotate.Planned{Refused: plan.Refused}, nil
 	}
 	if err != nil {
-		hint := h.upgradeHint(ctx, t, host, err)
+		hint := h.upgradeHint(ctx, t, v.Host, err)
 		if hint == "" {
-			hint = t.Commands.Run("plan", host)
+			hint = t.Commands.Run("plan", v.Host)
 		}
-		return nil, fault.WrapHost(err, "cannot plan on host", host, hint)
+		return nil, fault.WrapHost(err, "cannot plan on host", v.Host, hint)
 	}
 	if unclear != nil {
-		return nil, fault.NewHost("cannot understand the plan of host", host, "its wgkeys may be another version",
-			t.Commands.Run("plan", host))
+		return nil, fault.NewHost("cannot understand the plan of host", v.Host, "its wgkeys may be another version",
+			t.Commands.Run("plan", v.Host))
 	}
 	return &rotate.Planned{Steps: len(plan.Steps), Findings: plan.Findings}, nil
+}
+
+// planText returns what a host answers to that question.
+func planText(ctx context.Context, r ssh.Runner, v *tunnel.View) ([]byte, error) {
+	var view, said bytes.Buffer
+	if err := tunnel.EncodeView(&view, v); err != nil {
+		return nil, err
+	}
+	err := r.Run(ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
+	return said.Bytes(), err
 }

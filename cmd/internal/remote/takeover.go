@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 
 	"wgkeys/deploy/tunnel"
@@ -9,15 +8,11 @@ import (
 
 // TakeOver makes a host take over the tunnel that runs there.
 func (h *Hosts) TakeOver(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, dry bool) error {
-	var view bytes.Buffer
-	if err := tunnel.EncodeView(&view, v); err != nil {
-		return err
-	}
 	args := []string{"import", "--take-over", "--view", "-"}
 	if dry {
 		args = append(args, "--dry-run")
 	}
-	return h.run(ctx, t, v.Host, call{args: args, stdin: &view})
+	return h.run(ctx, t, v.Host, call{args: args, view: v})
 }
 
 // GiveBack makes a host give a tunnel back to the program from which it was taken over.

@@ -60,6 +60,7 @@ const (
 type UI struct {
 	Stdout, Stderr io.Writer
 	Quiet, Verbose bool
+	TellEnd        bool            // see [EndFlag]
 	End            <-chan struct{} // closed when the user has ended the run
 	Folder         string          // that of -C, if the user is outside of it
 	Colours        bool            // colours on standard output
@@ -354,8 +355,19 @@ func (u *UI) tell(kind string, err error) {
 
 // Exit prints err and ends the program with its code.
 func (u *UI) Exit(err error) {
-	os.Exit(u.finish(err))
+	code := u.finish(err)
+	if u.TellEnd {
+		fmt.Fprintf(u.Stdout, "%s%d\n", EndWords, code)
+	}
+	os.Exit(code)
 }
+
+// EndFlag is the name of the flag with which wgkeys is asked over ssh to say how it ended, in a
+// last line on standard output: EndWords, and its exit code.
+const (
+	EndFlag  = "tell-end"
+	EndWords = "wgkeys ends with "
+)
 
 // finish tells err and returns the exit code.
 func (u *UI) finish(err error) int {
