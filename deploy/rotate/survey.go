@@ -91,7 +91,7 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 		before = s
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, r.stopped(ctx)
 		case <-time.After(time.Second):
 		}
 	}
@@ -113,6 +113,9 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		}
 		return err
 	})
+	if ctx.Err() != nil { // no peer is to be left behind for that
+		return s, r.stopped(ctx)
+	}
 	s.setNames(r)
 	all, skip := errs[:1:1], skippingAll(r, errs[1:])
 	for i, err := range errs[1:] {
@@ -124,6 +127,11 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		all = append(all, s.leaveBehind(r, func(i int) bool { return noAnswer(r, errs[i+1]) }))
 	}
 	return s, errors.Join(all...)
+}
+
+// stopped is the error of a rotation whose survey the user, or a limit of time, has ended.
+func (r *Rotation) stopped(ctx context.Context) error {
+	return fault.WrapHost(context.Cause(ctx), "did not rotate the key of", r.Host.Host, again(r))
 }
 
 func noAnswer(r *Rotation, err error) bool {

@@ -3,12 +3,14 @@ package rotate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
 )
 
 // A run that was lost leaves watchers that wait for a switch. The next one for the
@@ -50,6 +52,31 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 		cancel()
 		if (err == nil) != c.ending || (watch == nil) != c.ending {
 			t.Errorf("%s: %v, and the watch ended: %v", c.name, err, watch == nil)
+		}
+	}
+}
+
+// TestSurveyInterrupted: where the user ends the survey no peer is to blame, and what to run again is
+// said, also where it waits for the end of another rotation.
+func TestSurveyInterrupted(t *testing.T) { synctest.Test(t, surveyInterrupted) }
+
+func surveyInterrupted(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(5*time.Second, func() { cancel(fault.Interrupted) })
+		ask := func(ctx context.Context, _ Request) (Answer, error) {
+			if waits {
+				return Answer{Protocol: Protocol, Claimed: true}, nil
+			}
+			<-ctx.Done()
+			return Answer{}, fault.WrapHost(context.Cause(ctx), "stopped the command on host", "shale", "")
+		}
+		r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: ask}, Jobs: 2, Flags: []string{"--now"},
+			Peers: []Participant{{Host: "shale", Ask: ask}}}
+		_, err := r.Survey(ctx)
+		if hints := fault.Hints(err); !errors.Is(err, fault.Interrupted) ||
+			!slices.Equal(hints, []string{"wgkeys rotate basalt --now"}) {
+			t.Errorf("waits %t: got %v, hints %q", waits, err, hints)
 		}
 	}
 }
