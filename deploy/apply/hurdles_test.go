@@ -192,6 +192,35 @@ func TestForeseen(t *testing.T) {
 	}
 }
 
+// TestForwardingReadOnly: a container whose parameters are read-only forwards by what it was started
+// with, and where it does not, that is what it is to be started with.
+func TestForwardingReadOnly(t *testing.T) {
+	v := view(t, strings.Replace(besideTunnel, "[hosts.hub]", "[hosts.hub]\nforward = true", 1), "hub", nil)
+	const all, force = "net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/force_forwarding"
+	for router, want := range map[string]string{"1": "", "0": "--sysctl net.ipv6.conf.all.forwarding=1"} {
+		h := newHost(t)
+		h.install(v)
+		j, others := h.journal(t, v.Tunnel)
+		state, err := h.Observe(t.Context(), v.Tunnel, v, j.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Hurdles.Fixed = map[string]string{}
+		for key, value := range map[string]string{all: router, "net/ipv6/conf/default/forwarding": router,
+			"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth0/forwarding": "1", "net/ipv4/conf/default/forwarding": "1", force: "0", "net/ipv6/conf/eth0/force_forwarding": "0"} {
+			state.Sysctls[key] = value
+		}
+		for key := range state.Sysctls {
+			state.Hurdles.Fixed[key] = apply.ReadOnlySysctls
+		}
+		_, err = apply.Make(v, state, j, others)
+		if hints := strings.Join(fault.Hints(err), "; "); (err == nil) != (want == "") || !strings.Contains(hints, want) ||
+			strings.Contains(hints, "force_forwarding") {
+			t.Errorf("forwarding %s: %v, hints %q", router, err, hints)
+		}
+	}
+}
+
 // TestIPv6FirstOfAll: IPv6 is turned on for the link before the link gets addresses.
 func TestIPv6FirstOfAll(t *testing.T) {
 	text := strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }",

@@ -27,9 +27,13 @@ func forwards6(p *planner) bool { return p.view.Forward && p.view.ForwardIPv6 }
 // forces reports whether IPv6 is forwarded by force_forwarding. A host that a
 // tunnel of ours has made a router stays one until that is undone: 0 written to
 // all.forwarding takes force_forwarding away from every interface, and with it
-// packets.
+// packets. A container whose parameters are read-only can be started with all.forwarding, and
+// not with a parameter of a link that is not there yet.
 func (p *forwarding) forces() bool {
-	_, can := p.state.Sysctls[forceForwardingOf("default")]
+	now, can := p.state.Sysctls[forceForwardingOf("default")]
+	if p.state.Hurdles.Fixed[forceForwardingOf("default")] != "" && now != "1" {
+		return false
+	}
 	return can && !p.isMine(journal.Sysctl.Of(forward6)) && !p.others.Has(journal.Sysctl.Of(forward6))
 }
 
