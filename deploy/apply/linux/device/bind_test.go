@@ -140,9 +140,8 @@ func sendNumbers(t *testing.T, network string, port uint16) (stop func(), sent *
 
 // Packets to peers of both families arrive, in whatever order they are sent.
 func TestBindSendsToBothFamilies(t *testing.T) {
-	ip := ownNetwork(t)
-	ip("link set lo up")
-	ip("addr add 2001:db8:b::1/128 dev lo nodad")
+	ownNetwork(t)
+	addLocal(t, "2001:db8:b::1")
 	r := &receiver{Bind: newBind(), seen: map[uint64]int{}}
 	port := r.open(t, 0)
 	b := newBind()

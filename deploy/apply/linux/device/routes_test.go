@@ -53,6 +53,27 @@ func ownNetwork(t *testing.T) func(args string) {
 	}
 }
 
+// addLocal adds IPv6 addresses to the loopback device, and waits until packets to them arrive:
+// the kernel's worker adds their routes after ip(8) has ended (addrconf_dad_work). Until then
+// what is sent there is lost without an error.
+func addLocal(t *testing.T, addrs ...string) {
+	t.Helper()
+	ip := func(args ...string) string {
+		out, err := exec.Command("ip", append([]string{"-6"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("ip -6 %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	ip("link", "set", "lo", "up")
+	for _, addr := range addrs {
+		ip("address", "add", addr+"/128", "dev", "lo", "nodad")
+		for !strings.Contains(ip("route", "show", "table", "local"), "local "+addr+" ") {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
 // A route that comes or goes makes the device forget its source addresses, once for many
 // routes, and not if it leads through the tunnel itself.
 func TestFollowRoutes(t *testing.T) {

@@ -14,10 +14,8 @@ import (
 
 // A peer is answered from the address to which it sent, also where the kernel joins packets.
 func TestAnswersFromTheAddressAsked(t *testing.T) {
-	ip := ownNetwork(t)
-	ip("link set lo up")
-	ip("addr add 2001:db8:b::1/128 dev lo nodad")
-	ip("addr add 2001:db8:b::2/128 dev lo nodad")
+	ownNetwork(t)
+	addLocal(t, "2001:db8:b::1", "2001:db8:b::2")
 	b := newBind()
 	receive, port, err := b.Open(0)
 	if err != nil {
