@@ -141,7 +141,7 @@ func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) erro
 // has stand-ins before, until [Host.release].
 func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
 	if t.From != nil && former.Runs(t.From.Name) || tellsOne(t.Plan) {
-		if err := h.hold(r); err != nil {
+		if err := h.hold(ctx, r); err != nil {
 			return err
 		}
 		plan, err := h.s.Plan(ctx, h.wanted.view)
@@ -167,13 +167,13 @@ func tellsOne(plan *apply.Plan) bool {
 	})
 }
 
-// hold adds the stand-ins.
-func (h *Host) hold(r *former.Record) error {
+// hold adds the stand-ins and waits until packets to them arrive.
+func (h *Host) hold(ctx context.Context, r *former.Record) error {
 	r.Held = true
 	if err := r.Save(); err != nil {
 		return err
 	}
-	if err := h.s.StandIn(r.Link, r.Was); err != nil {
+	if err := h.s.StandIn(ctx, r.Link, r.Was); err != nil {
 		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", r.Link, "")
 	}
 	return nil
@@ -259,7 +259,7 @@ func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 		return nil, err
 	}
 	if there && former.Resumes(r.Manager) {
-		if err := h.hold(r); err != nil {
+		if err := h.hold(ctx, r); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -28,13 +29,20 @@ const standInMetric = 1 << 20
 //     Without the label that would be an uplink's address, which peers do not allow.
 //   - A route with a metric so great that it is used last, and of protocol kernel, which
 //     network managers leave alone.
-func (k *Kernel) StandIn(link string, was *apply.Adopted) error {
+func (k *Kernel) StandIn(ctx context.Context, link string, was *apply.Adopted) error {
 	l, err := k.nl.LinkByName(link)
 	if err != nil {
 		return err
 	}
-	return setStandIns(k.nl, l, was, true)
+	if err := setStandIns(k.nl, l, was, true); err != nil {
+		return err
+	}
+	k.links.AwaitAddresses(ctx, loopback)
+	return nil
 }
+
+// loopback is the device on which stand-ins of IPv6 addresses are.
+const loopback = "lo"
 
 // EndStandIn removes what [Kernel.StandIn] added. It is no error if some of it is gone, or
 // the link with what was on it.
@@ -48,7 +56,7 @@ func (k *Kernel) EndStandIn(link string, was *apply.Adopted) error {
 
 // setStandIns adds or removes the stand-ins. To remove them, l may be nil: it is gone.
 func setStandIns(nl *netlink.Handle, l netlink.Link, was *apply.Adopted, on bool) error {
-	lo, err := nl.LinkByName("lo")
+	lo, err := nl.LinkByName(loopback)
 	if err != nil {
 		return err
 	}
@@ -78,7 +86,10 @@ func setStandIns(nl *netlink.Handle, l netlink.Link, was *apply.Adopted, on bool
 }
 
 func standInAddress(nl *netlink.Handle, l netlink.Link, prefix netip.Prefix, on bool) error {
-	addr := &netlink.Addr{IPNet: nlmsg.IPNet(prefix), Flags: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD}
+	// Without IFA_F_NODAD, with which an address never is tentative: that is how AwaitAddresses
+	// knows those that the kernel's worker has yet to give their route. Loopback devices have no
+	// duplicate address detection.
+	addr := &netlink.Addr{IPNet: nlmsg.IPNet(prefix), Flags: unix.IFA_F_NOPREFIXROUTE}
 	if prefix.Addr().Is4() {
 		addr.Broadcast = net.IPv4zero // none
 	}
