@@ -90,3 +90,34 @@ func TestLabApplyMasqueradesByNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestLabApplyDefaultNowhere: where the host's own default route leads nowhere, the kernel does not
+// pass over it to the tunnel's. The plan says so before anything is changed, and what to run.
+func TestLabApplyDefaultNowhere(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Must(u.Router, "ip address add "+internet4+"/32 dev lo")
+	u.Tunnel(defaultRouteTunnel)
+	u.Clone()
+	u.Must(u.Basalt, "wgkeys apply -q shale; ip route del default; ip route add 93.93.130.0/24 via 192.0.2.1")
+	const says = "0.0.0.0/0, INSIDE, does not go into the tunnel, nor anywhere else: the default route of this host leads nowhere, and comes first: "
+	for _, kind := range []string{"unreachable", "blackhole", "prohibit"} {
+		u.Must(u.Basalt, "ip route add "+kind+" default metric 4000")
+		for _, command := range []string{"plan", "apply", "plan"} {
+			r := u.Run(u.Basalt, "wgkeys "+command)
+			if !strings.Contains(r.Stderr, "finding: "+says+"ip -4 route del default metric 4000\n") ||
+				strings.Count(r.Stderr, "finding:") != 1 {
+				t.Errorf("%s: %s exits %d: %s", kind, command, r.Code, r.Stderr)
+			}
+		}
+		if r := u.Run(u.Basalt, "ping -n -c 1 -W 1 "+internet4); r.Code == 0 {
+			t.Errorf("%s: the kernel passes over it", kind)
+		}
+		u.Must(u.Basalt, "ip -4 route del default metric 4000")
+		u.Must(u.Basalt, "ping -n -c 1 -w 10 "+internet4)
+		if r := u.Run(u.Basalt, "wgkeys plan"); strings.Contains(r.Stderr, "finding:") {
+			t.Errorf("%s: once it is mended, plan says\n%s", kind, r.Stderr)
+		}
+		u.Must(u.Basalt, "wgkeys down -q")
+	}
+}

@@ -32,6 +32,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	for _, o := range state.Hurdles.Routes {
 		p.plan.Beside = append(p.plan.Beside, o.Prefix)
 	}
+	findNowhere(p)
 	findAstray(p)
 	findUnrouted(p)
 	findLooped(p)

@@ -23,6 +23,9 @@ type Plan struct {
 	// tell of them.
 	Beside []netip.Prefix
 
+	// Nowhere are the default routes whose packets a finding says go nowhere.
+	Nowhere []netip.Prefix
+
 	Missing []error // what [Run] could not do, and the tunnel works without
 
 	Known bool         // that it is empty, from an earlier one

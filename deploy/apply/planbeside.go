@@ -49,6 +49,28 @@ func lookBeside(p *planner) {
 	}
 }
 
+// findNowhere finds a default route that leads nowhere and is the first one of the main table. The
+// rule suppress_prefixlength 0 does not pass over it, as over one that leads somewhere, since the
+// kernel's answer is an error then (fib_rules_lookup). So the tunnel's table is never asked.
+func findNowhere(p *planner) {
+	first := map[netip.Prefix]OtherRoute{}
+	for _, o := range p.state.Hurdles.Routes {
+		if !p.policyRouting.routes[o.Prefix] || o.Prefix.Bits() > 0 || o.Table != 0 || o.Throws {
+			continue
+		}
+		if have, some := first[o.Prefix]; !some || metricOf(o.Route) < metricOf(have.Route) {
+			first[o.Prefix] = o
+		}
+	}
+	for _, r := range p.view.Routes {
+		if o, some := first[r.Prefix]; some && o.Link == "" {
+			p.plan.Nowhere = append(p.plan.Nowhere, r.Prefix)
+			p.find("%s, INSIDE, does not go into the tunnel, nor anywhere else: the default route of this host leads nowhere, "+
+				"and comes first: ip %s route del default metric %d", r.Prefix, o.family(), metricOf(o.Route))
+		}
+	}
+}
+
 // connectedMetric is that of the route that comes with an address: IPv6 has
 // IP6_RT_PRIO_ADDRCONF.
 func connectedMetric(n netip.Prefix) int {

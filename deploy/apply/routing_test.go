@@ -165,7 +165,7 @@ func TestAstray(t *testing.T) {
 		found bool
 	}{{[]string{"wg0", "wg0", "wg0"}, false}, {[]string{"wg0", "eth0", "wg0"}, false},
 		{[]string{"eth0", "wg0", "eth0"}, true}, {[]string{""}, true}} {
-		if got := apply.Astray(v, ways(c.links...), nil); (got != nil) != c.found {
+		if got := (&apply.Plan{View: v}).Astray(ways(c.links...)); (got != nil) != c.found {
 			t.Errorf("%q: %q", c.links, got)
 		}
 	}
@@ -178,16 +178,16 @@ func TestAstrayNarrow(t *testing.T) {
 	beside, only := netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("192.168.0.0/16")
 	both := []apply.Way{{Prefix: beside, Addr: beside.Addr(), Link: "eth1"}, {Prefix: only, Addr: only.Addr()}}
 	const also = " (and likewise with one other route)"
-	if got := apply.Astray(v, both, nil); len(got) != 1 || !strings.HasPrefix(got[0], beside.String()) ||
+	if got := (&apply.Plan{View: v}).Astray(both); len(got) != 1 || !strings.HasPrefix(got[0], beside.String()) ||
 		!strings.HasSuffix(got[0], also) {
 		t.Errorf("both: %q", got)
 	}
-	if got := apply.Astray(v, both, []netip.Prefix{beside}); len(got) != 1 || !strings.HasPrefix(got[0], only.String()) ||
+	if got := (&apply.Plan{View: v, Beside: []netip.Prefix{beside}}).Astray(both); len(got) != 1 || !strings.HasPrefix(got[0], only.String()) ||
 		strings.HasSuffix(got[0], also) {
 		t.Errorf("the one that is not told of: %q", got)
 	}
 	both[0].Local, both[1].Link = true, "wg0"
-	if got := apply.Astray(v, both, nil); got != nil {
+	if got := (&apply.Plan{View: v}).Astray(both); got != nil {
 		t.Errorf("the host's own address: %q", got)
 	}
 }

@@ -177,6 +177,7 @@ type OtherRoute struct {
 	Link      string // "" where it leads nowhere: blackhole and the like
 	Tunnel    bool   // the link is a WireGuard interface
 	Origin    Origin
+	Throws    bool // it leads nowhere, and the next rule is asked
 	Preferred bool // it wins over a route of the same metric, as an advertised one may
 }
 

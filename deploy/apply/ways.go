@@ -10,10 +10,11 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Astray tells which routes of the view the kernel does not send into the tunnel, by its own
+// Astray tells which routes of the plan's view the kernel does not send into the tunnel, by its own
 // answers: another rule or route comes first. One address alone may have a route of its own.
-// The plan tells of a route that another interface has too (beside), see [lookBeside].
-func Astray(view *tunnel.View, ways []Way, beside []netip.Prefix) (found []string) {
+// The plan itself tells of a route that another interface has too, see [lookBeside].
+func (plan *Plan) Astray(ways []Way) (found []string) {
+	view := plan.View
 	if normalTable(view.Table) != 0 {
 		return nil // who sees to the rules himself decides what goes there
 	}
@@ -31,9 +32,9 @@ func Astray(view *tunnel.View, ways []Way, beside []netip.Prefix) (found []strin
 		if len(list) == 0 || len(list) == 1 && asked[r.Prefix] > 1 || normalMetric(r.Prefix, r.Metric) != 0 {
 			continue // who gives a metric wants it to be compared
 		}
-		if r.Prefix.Bits() < wide {
+		if r.Prefix.Bits() < wide && !slices.Contains(plan.Nowhere, r.Prefix) {
 			found = append(found, tellAstray(view.Tunnel, list[0], 0))
-		} else if !slices.Contains(beside, r.Prefix) {
+		} else if r.Prefix.Bits() >= wide && !slices.Contains(plan.Beside, r.Prefix) {
 			narrow = append(narrow, list[0])
 		}
 	}
@@ -67,7 +68,7 @@ func findAstray(p *planner) {
 	if steers(p) {
 		return
 	}
-	for _, found := range Astray(p.view, p.state.Ways, p.plan.Beside) {
+	for _, found := range p.plan.Astray(p.state.Ways) {
 		p.find("%s", found)
 	}
 }

@@ -218,7 +218,7 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 // Astray returns those routes of the plan's view that the kernel sends elsewhere now, and that
 // the plan does not tell of.
 func (s *Session) Astray(plan *apply.Plan) []string {
-	return apply.Astray(plan.View, s.Ways(plan.View), plan.Beside)
+	return plan.Astray(s.Ways(plan.View))
 }
 
 // Lost tells of peers to which nothing is sent now, because it would go into tunnels

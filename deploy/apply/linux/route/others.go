@@ -118,7 +118,7 @@ func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int, attrs []byte) {
 	if !b.concerns(r.Prefix) {
 		return
 	}
-	o := apply.OtherRoute{Route: r, Preferred: preferred}
+	o := apply.OtherRoute{Route: r, Preferred: preferred, Throws: msg.Type == unix.RTN_THROW}
 	switch msg.Protocol {
 	case unix.RTPROT_KERNEL, unix.RTPROT_RA, unix.RTPROT_DHCP, unix.RTPROT_REDIRECT:
 		o.Origin = apply.Network
