@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
@@ -119,5 +120,34 @@ func TestLabApplyDefaultNowhere(t *testing.T) {
 			t.Errorf("%s: once it is mended, plan says\n%s", kind, r.Stderr)
 		}
 		u.Must(u.Basalt, "wgkeys down -q")
+	}
+}
+
+// TestLabApplyTwoUplinks: where rp_filter is strict a router takes what comes to it by the uplink
+// alone by which it sends. The plan names the other one, and what its note says mends that.
+func TestLabApplyTwoUplinks(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	if err := u.Link(u.Shale, "eth1", u.Router, "shale1"); err != nil {
+		t.Fatal(err)
+	}
+	u.Must(u.Router, "ip address add 192.0.3.1/24 dev shale1")
+	u.Must(u.Shale, "ip address add 192.0.3.7/24 dev eth1; ip route add default via 192.0.3.1 metric 900")
+	file := strings.NewReplacer(`endpoint  = "93.93.130.7" `, `endpoint  = "192.0.3.7"`, "[hosts.basalt]", "[hosts.basalt]\nkeepalive = 5").Replace(demo.FirstTunnel)
+	u.Tunnel(file)
+	u.Must(u.Shale, "sysctl -w net.ipv4.conf.eth1.rp_filter=1")
+	const says = "note: what comes from the internet by eth1 is dropped, since this host sends what is for there by eth0 (rp_filter): peers reach it by eth0 alone. By eth1 as well: "
+	const mends = `sysctls = { "net.ipv4.conf.eth1.rp_filter" = 2 }`
+	if r := u.Run(u.Basalt, "wgkeys plan shale"); !strings.Contains(r.Stderr, says+mends+" under [hosts.shale]\n") {
+		t.Errorf("plan exits %d: %s", r.Code, r.Stderr)
+	}
+	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q")
+	if r := u.Run(u.Basalt, "ping -6 -n -c 1 -W 2 "+demo.Internet); r.Code == 0 {
+		t.Error("the kernel takes it")
+	}
+	u.Tunnel(strings.Replace(file, "forward   = true", "forward = true\n"+mends, 1))
+	u.Must(u.Basalt, "wgkeys apply -q shale && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	if r := u.Run(u.Basalt, "wgkeys plan shale"); strings.Contains(r.Stderr, "note:") {
+		t.Errorf("plan exits %d: %s", r.Code, r.Stderr)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"wgkeys/deploy/apply/firewall"
+	"wgkeys/deploy/tunnel"
 )
 
 // closedThrough finds what peers are to reach through this host and do not: networks of virtual
@@ -171,4 +172,21 @@ func findRefused(p *planner) {
 	}
 	p.find("this host drops what comes from %s through %s for %s, since it sends what is for %s elsewhere (rp_filter): "+
 		"ip -4 route get %s", from, p.view.Tunnel, firstOf(networks), from, from)
+}
+
+// noteOneUplink tells of uplinks by which peers that come to this host do not get in: packets go
+// to the internet by another one, and rp_filter is strict. They may all come by that.
+func noteOneUplink(p *planner) {
+	if !slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" }) {
+		return
+	}
+	uplinks := p.uplinks()
+	for _, u := range uplinks {
+		if u.Refuses == "" || !slices.ContainsFunc(uplinks, func(o Uplink) bool { return o.Name == u.Refuses }) {
+			continue
+		}
+		key := sysctlName("net/ipv4/conf/" + u.Name + "/rp_filter")
+		p.note("what comes from the internet by %s is dropped, since this host sends what is for there by %s (rp_filter): peers reach it by %[2]s alone. "+
+			"By %[1]s as well: sysctls = { %[3]q = 2 } under [hosts.%[4]s]", u.Name, u.Refuses, key, p.view.Host)
+	}
 }

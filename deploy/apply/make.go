@@ -43,6 +43,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findMaster(p)
 	findUnreached(p)
 	findRefused(p)
+	noteOneUplink(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

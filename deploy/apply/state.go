@@ -95,6 +95,9 @@ type Uplink struct {
 	IPv6   bool           // has an IPv6 default route
 	OnLink []netip.Prefix // reached without a router
 	RA     bool           // the IPv6 one comes from router advertisements
+	// the link by which this host sends IPv4 to the internet, where it takes nothing from there
+	// by this one (rp_filter); "": it does
+	Refuses string
 }
 
 // An Interface is one of the host's, but for loopback's.

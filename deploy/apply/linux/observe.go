@@ -92,6 +92,9 @@ func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, 
 	if err := interfaces.ObserveUplinks(k.nl, s, view, entries); err != nil {
 		return err
 	}
+	if err := path.Arrivals(k.nl, s.Uplinks); err != nil {
+		return err
+	}
 	if err := rule.Observe(k.nl, s, view, entries); err != nil {
 		return err
 	}
