@@ -54,16 +54,7 @@ func (h *hostCheck) key() {
 	pub := h.repo.Ring.Path(h.host, h.tunnel)
 	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
-		h.lacks = true
-		hint := repo.Commands(h.repo, h.tunnel).Run("gen", h.host)
-		if h.unmanaged {
-			hint = "write the public key into " + ui.Quoted(pub) + ", or for one to export: " + hint
-		}
-		if _, noMeta := h.repo.Vault.Meta(h.host, vault.KeyFile(h.tunnel)); errors.Is(noMeta, vault.ErrNoMeta) {
-			h.fault("key", repo.WithoutPublic(h.repo, h.host, h.tunnel, err))
-			return
-		}
-		h.addLacking("key", hint, pub, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
+		h.withoutPublic(pub, err)
 		return
 	}
 	if err != nil {
@@ -73,6 +64,9 @@ func (h *hostCheck) key() {
 	h.public = public
 	file := vault.KeyFile(h.tunnel)
 	path := h.repo.Vault.Path(h.host, file)
+	if h.unmanaged && h.repo.Vault.Lacks(h.host, file) {
+		return // its owner has it; the hint of an error would look at all keys of the repository
+	}
 	meta, err := h.repo.Vault.Meta(h.host, file)
 	switch {
 	case errors.Is(err, vault.ErrNoMeta): // made by stock age: rekey would write it again anyway
@@ -103,6 +97,20 @@ func (h *hostCheck) key() {
 		}
 		h.open(file, public)
 	}
+}
+
+// withoutPublic reports that the host has no public key, which belongs into the file pub.
+func (h *hostCheck) withoutPublic(pub string, err error) {
+	h.lacks = true
+	hint := repo.Commands(h.repo, h.tunnel).Run("gen", h.host)
+	if h.unmanaged {
+		hint = "write the public key into " + ui.Quoted(pub) + ", or for one to export: " + hint
+	}
+	if _, noMeta := h.repo.Vault.Meta(h.host, vault.KeyFile(h.tunnel)); errors.Is(noMeta, vault.ErrNoMeta) {
+		h.fault("key", repo.WithoutPublic(h.repo, h.host, h.tunnel, err))
+		return
+	}
+	h.addLacking("key", hint, pub, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 }
 
 // noMeta formats a file and a host: a former recipient may be able to open it.

@@ -48,7 +48,9 @@ func (p *privateKeys) refuse(tunnel string, keys map[string]keyring.PublicKey) e
 // or "" if none is known. Nearly always the metadata shows that k is the right public key.
 func (p *privateKeys) whose(host, tunnel string, k keyring.PublicKey,
 	public func() map[keyring.PublicKey]string) string {
-	meta, err := p.vault.Meta(host, vault.KeyFile(tunnel))
+	v := *p.vault
+	v.Commands = nil // for hints, which look at all keys of the repository; nobody sees these errors
+	meta, err := v.Meta(host, vault.KeyFile(tunnel))
 	if err == nil && meta.PublicKey == k {
 		return ""
 	}
@@ -56,7 +58,7 @@ func (p *privateKeys) whose(host, tunnel string, k keyring.PublicKey,
 	if err == nil && meta.PublicKey == derived {
 		return host
 	}
-	if meta, err = p.vault.Meta(host, vault.KeyFile(otherThan(tunnel))); err == nil && meta.PublicKey == derived {
+	if meta, err = v.Meta(host, vault.KeyFile(otherThan(tunnel))); err == nil && meta.PublicKey == derived {
 		return host
 	}
 	return public()[derived]
