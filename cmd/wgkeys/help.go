@@ -29,7 +29,7 @@ func help(u *ui.UI, app *cli.App, words []string) error {
 	}
 	for _, t := range topics() {
 		if t.name == words[0] {
-			ui.Page(u, t.text)
+			ui.Page(u, t.text())
 			return nil
 		}
 	}

@@ -31,7 +31,7 @@ func pages(app *cli.App) []manual.Page {
 		all = append(all, book.Command(app.Name, c))
 	}
 	for _, t := range topics() {
-		all = append(all, book.Guide(app.Name, t.name, t.text))
+		all = append(all, book.Guide(app.Name, t.name, t.text()))
 	}
 	return all
 }

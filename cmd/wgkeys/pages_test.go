@@ -87,7 +87,7 @@ func documented(t *testing.T, title string) map[string]string {
 		if topic.name != "tunnel" {
 			continue
 		}
-		for _, row := range manual.Tables(topic.text)[title] {
+		for _, row := range manual.Tables(topic.text())[title] {
 			for key := range strings.SplitSeq(row.Key, ", ") {
 				meanings[key] = row.Meaning
 			}

@@ -19,10 +19,14 @@ var guides embed.FS
 
 // A topic is one guide.
 type topic struct {
-	name  string
-	title string
-	text  string
+	name     string
+	title    string
+	markdown string
 }
+
+// text is the guide as it is shown. It is not made for all of them where only their names
+// are wanted, as by the help of a verb.
+func (t topic) text() string { return readable(t.markdown) }
 
 // topics returns all topics, sorted by name.
 func topics() []topic {
@@ -37,7 +41,7 @@ func topics() []topic {
 			panic(err) // it is embedded in this program
 		}
 		title, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
-		all = append(all, topic{strings.TrimSuffix(path.Base(file), ".md"), title, readable(string(text))})
+		all = append(all, topic{strings.TrimSuffix(path.Base(file), ".md"), title, string(text)})
 	}
 	return all
 }
