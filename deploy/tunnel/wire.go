@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"wgkeys/keyring/fault"
 )
@@ -33,14 +34,26 @@ func EncodeView(w io.Writer, v *View) error {
 
 // ReadText reads the text of a view for [ParseView].
 func ReadText(r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxView+1))
-	if err == nil && len(text) > maxView {
+	text := bytes.NewBuffer(make([]byte, 0, room(r)))
+	_, err := text.ReadFrom(io.LimitReader(r, maxView+1))
+	if err == nil && text.Len() > maxView {
 		err = fmt.Errorf("it is larger than %d MiB", maxView>>20)
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read the view", "", "")
 	}
-	return text, nil
+	return text.Bytes(), nil
+}
+
+// room is how much to allocate for what r has: that of a large view grows in many steps.
+func room(r io.Reader) (bytes int64) {
+	const least = 8 << 10
+	if f, ok := r.(fs.File); ok {
+		if info, err := f.Stat(); err == nil {
+			return min(info.Size(), maxView) + least
+		}
+	}
+	return least
 }
 
 // ParseView parses the text of one view and nothing after it. It is strict: an unknown key
