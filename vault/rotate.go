@@ -12,6 +12,9 @@ import (
 // [keyring.Next] is that of the key to which a rotation is changing.
 func KeyFile(tunnel string) string { return tunnel + keySuffix }
 
+// PSKFile is the name of the file of the preshared key with a peer.
+func PSKFile(tunnel, peer string) string { return tunnel + "." + peer + pskSuffix }
+
 func isNext(file string) bool { return strings.HasSuffix(file, nextSuffix) }
 
 // installed is the name that a file has on its host once it is in use, which is in the

@@ -286,7 +286,7 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 			k.host, k.peer = k.peer, k.host
 		}
 		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()},
-			r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
+			r.Vault.Path(k.host, vault.PSKFile(k.tunnel, k.peer)), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer,
 			k.tunnel)
 	}

@@ -16,7 +16,7 @@ func (m *Maker) Secrets(v *tunnel.View) (foreign.Secrets, error) {
 	all := []vault.Name{own}
 	for i := range v.Peers {
 		if v.Peers[i].PresharedKeyFile != "" {
-			all = append(all, pskName(v, &v.Peers[i]))
+			all = append(all, vault.Name{Host: v.Host, File: vault.PSKFile(v.Tunnel, v.Peers[i].Name)})
 		}
 	}
 	if err := m.IDs.Prepare(m.Repo.Vault, all); err != nil {
@@ -44,8 +44,4 @@ func (m *Maker) Secrets(v *tunnel.View) (foreign.Secrets, error) {
 		}
 	}
 	return s, nil
-}
-
-func pskName(v *tunnel.View, p *tunnel.Peer) vault.Name {
-	return vault.Name{Host: v.Host, File: v.Tunnel + "." + p.Name + ".psk"}
 }

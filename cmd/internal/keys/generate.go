@@ -32,7 +32,7 @@ type GenerateOptions struct {
 // line each, also if there is an error.
 func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hosts []string,
 	o GenerateOptions) (made []string, err error) {
-	g := &generator{maker: m, o: o, tunnel: name, of: t}
+	g := &generator{maker: m, o: o, name: name, tunnel: t}
 	if o.OnHost {
 		if t == nil {
 			return nil, fault.New("cannot ask hosts for keys of tunnel", name, "only its file tells where they are",
@@ -43,18 +43,17 @@ func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hos
 				return nil, err
 			}
 		}
-		g.file = t
 	}
-	err = g.keys(ctx, t, hosts)
+	err = g.keys(ctx, hosts)
 	return g.made, err
 }
 
-// keys makes the keys of hosts, and the preshared keys of t, which may be nil.
-func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) error {
+// keys makes the keys of hosts, and their preshared keys.
+func (g *generator) keys(ctx context.Context, hosts []string) error {
 	if err := g.renamed(ctx, hosts); err != nil {
 		return err
 	}
-	if err := g.maker.Repo.Vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
+	if err := g.maker.Repo.Vault.Lists().Agree(g.toSeal(hosts)); err != nil {
 		return err
 	}
 	for _, host := range hosts {
@@ -63,19 +62,16 @@ func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) 
 				return err
 			}
 		}
-		_, had := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.tunnel))
+		_, had := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.name))
 		before := len(g.made)
 		if err := g.key(ctx, host); err != nil {
 			return err
 		}
-		if t != nil && !slices.Contains(t.Hosts(), host) {
+		if g.tunnel != nil && !slices.Contains(g.tunnel.Hosts(), host) {
 			g.warnUnnamed(host, len(g.made) > before && errors.Is(had, fs.ErrNotExist))
 		}
 	}
-	if t == nil {
-		return nil
-	}
-	return g.psks(t, hosts)
+	return g.psks(hosts)
 }
 
 // renamed refuses to make other keys for hosts that have some under a former name: somebody
@@ -85,17 +81,17 @@ func (g *generator) renamed(ctx context.Context, hosts []string) error {
 	r := g.maker.Repo
 	const what = "another key would be made beside"
 	for _, host := range hosts {
-		if old := repo.FormerTunnel(r, g.tunnel, host); old != "" {
+		if old := repo.FormerTunnel(r, g.name, host); old != "" {
 			have := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool {
-				return repo.FormerTunnel(r, g.tunnel, host) != old
+				return repo.FormerTunnel(r, g.name, host) != old
 			})
-			return fault.NewFile(what, r.Ring.Path(host, old), "there is no tunnels/"+old+".toml: "+g.tunnel+
-				" may be its new name", repo.Commands(r, g.tunnel).Gen(have...))
+			return fault.NewFile(what, r.Ring.Path(host, old), "there is no tunnels/"+old+".toml: "+g.name+
+				" may be its new name", repo.Commands(r, g.name).Gen(have...))
 		}
-		if old := repo.FormerHost(ctx, r, g.tunnel, host); old != "" {
-			return fault.NewFile(what, r.Ring.Path(old, g.tunnel), "no tunnel names "+old+" any more: "+host+
-				" may be its new name", words.IfRenamed("", old, host)+repo.RemoveFormer(r, g.tunnel, old)+
-				repo.Commands(r, g.tunnel).Run("gen", host))
+		if old := repo.FormerHost(ctx, r, g.name, host); old != "" {
+			return fault.NewFile(what, r.Ring.Path(old, g.name), "no tunnel names "+old+" any more: "+host+
+				" may be its new name", words.IfRenamed("", old, host)+repo.RemoveFormer(r, g.name, old)+
+				repo.Commands(r, g.name).Run("gen", host))
 		}
 	}
 	return nil
@@ -104,31 +100,28 @@ func (g *generator) renamed(ctx context.Context, hosts []string) error {
 // warnUnnamed warns of a host that the tunnel file does not name. If its key was just made,
 // the name may be a typing error, and the hint says how to remove the key.
 func (g *generator) warnUnnamed(host string, made bool) {
-	hint := "write [hosts." + host + "] into tunnels/" + g.tunnel + ".toml"
+	hint := "write [hosts." + host + "] into tunnels/" + g.name + ".toml"
 	if made {
 		r := g.maker.Repo
-		hint += ", or if the name is wrong: rm " + repo.Existing(r.Ring.Path(host, g.tunnel),
-			r.Vault.Path(host, vault.KeyFile(g.tunnel)))
+		hint += ", or if the name is wrong: rm " + repo.Existing(r.Ring.Path(host, g.name),
+			r.Vault.Path(host, vault.KeyFile(g.name)))
 	}
-	g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
+	g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.name, "tunnels/"+g.name+".toml does not name "+host,
 		hint))
 }
 
 // toSeal returns the hosts to whose recipients something will be encrypted, as far as that
 // is known beforehand: the lists of hosts to be sealed will change.
-func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
+func (g *generator) toSeal(hosts []string) (all []string) {
 	for _, host := range hosts {
-		_, err := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.tunnel))
-		if g.file == nil && !g.o.Sealed && errors.Is(err, fs.ErrNotExist) {
+		_, err := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.name))
+		if !g.o.OnHost && !g.o.Sealed && errors.Is(err, fs.ErrNotExist) {
 			all = append(all, host)
 		}
 	}
-	if t == nil {
-		return all
-	}
-	for _, pair := range g.pairs(t, hosts) {
-		for _, h := range []repo.PSKFile{g.maker.Repo.PSKFile(g.tunnel, pair[0], pair[1]),
-			g.maker.Repo.PSKFile(g.tunnel, pair[1], pair[0])} {
+	for _, pair := range g.pairs(hosts) {
+		for _, h := range []repo.PSKFile{g.maker.Repo.PSKFile(g.name, pair[0], pair[1]),
+			g.maker.Repo.PSKFile(g.name, pair[1], pair[0])} {
 			if h.Missing() && !(g.o.Sealed && slices.Contains(hosts, h.Host)) {
 				all = append(all, h.Host)
 			}
@@ -139,8 +132,11 @@ func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 }
 
 // pairs returns the pairs of hosts and their peers that share a preshared key.
-func (g *generator) pairs(t *tunnel.Tunnel, hosts []string) [][2]string {
-	return slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool {
+func (g *generator) pairs(hosts []string) [][2]string {
+	if g.tunnel == nil {
+		return nil
+	}
+	return slices.DeleteFunc(g.tunnel.PSKPairs(), func(p [2]string) bool {
 		return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1])
 	})
 }
@@ -164,9 +160,8 @@ func (g *generator) sealOff(host string) error {
 type generator struct {
 	maker  *Maker
 	o      GenerateOptions
-	tunnel string
-	of     *tunnel.Tunnel // nil: there is no file yet
-	file   *tunnel.Tunnel // hosts make their keys themselves; nil: they do not
+	name   string         // of the tunnel
+	tunnel *tunnel.Tunnel // nil: there is no file yet
 	made   []string       // what was made, for the user
 }
 
@@ -183,15 +178,15 @@ func (g *generator) key(ctx context.Context, host string) error {
 	if err := g.maker.Repo.Sweep(host); err != nil {
 		return err
 	}
-	if c, err := g.maker.Repo.KeyState(host, g.tunnel); err != nil {
+	if c, err := g.maker.Repo.KeyState(host, g.name); err != nil {
 		return err
 	} else if c.UnderWay() {
 		g.maker.Report.Say("%s is in the middle of a rotation in %s; nothing was changed: %s finishes it",
-			host, g.tunnel, repo.Commands(g.maker.Repo, g.tunnel).Run("rotate", host))
+			host, g.name, repo.Commands(g.maker.Repo, g.name).Run("rotate", host))
 		return nil
 	}
-	file := vault.KeyFile(g.tunnel)
-	public, err := g.maker.Repo.Ring.Get(host, g.tunnel)
+	file := vault.KeyFile(g.name)
+	public, err := g.maker.Repo.Ring.Get(host, g.name)
 	meta, sealed := g.maker.Repo.Vault.Meta(host, file)
 	switch {
 	case err == nil:
@@ -205,57 +200,57 @@ func (g *generator) key(ctx context.Context, host string) error {
 			return err
 		}
 	case errors.Is(sealed, vault.ErrNoMeta):
-		return repo.WithoutPublic(g.maker.Repo, host, g.tunnel, err)
+		return repo.WithoutPublic(g.maker.Repo, host, g.name, err)
 	default:
 		return sealed
 	}
-	if err := g.maker.Repo.Ring.Put(host, g.tunnel, public); err != nil {
+	if err := g.maker.Repo.Ring.Put(host, g.name, public); err != nil {
 		return err
 	}
-	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
-	g.tell("%s %s %s", host, g.tunnel, public)
+	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.name))
+	g.tell("%s %s %s", host, g.name, public)
 	if g.unmanaged(host) {
 		g.maker.Report.Say("nobody logs in to %s: %s shows what is to be brought there by hand, and %s writes it", host,
-			g.of.Commands.Run("qr", host), g.of.Commands.Run("export --secret", host))
+			g.tunnel.Commands.Run("qr", host), g.tunnel.Commands.Run("export --secret", host))
 	}
 	return nil
 }
 
 // unmanaged reports whether nobody logs in to the host, so that its key is brought there by
 // hand.
-func (g *generator) unmanaged(host string) bool { return g.of != nil && g.of.Unmanaged(host) }
+func (g *generator) unmanaged(host string) bool { return g.tunnel != nil && g.tunnel.Unmanaged(host) }
 
 // hasKey handles a host that has a public key: the vault has to have the private one,
 // unless the host makes its keys itself, or nobody logs in to it.
 func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed error) error {
-	elsewhere := g.file != nil || g.unmanaged(host)
+	elsewhere := g.o.OnHost || g.unmanaged(host)
 	if sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || elsewhere && errors.Is(sealed, fs.ErrNotExist) {
-		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
+		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.name, public)
 		g.maker.tellByHand(sealed)
 		return nil
 	}
 	return fault.WrapHost(sealed, "no private key in the vault for", host,
 		fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then %s; if %s made its key itself there is none to bring back",
-			ui.Quoted(g.maker.Repo.Vault.Path(host, file)), ui.Quoted(g.maker.Repo.Ring.Path(host, g.tunnel)),
-			repo.Commands(g.maker.Repo, g.tunnel).Run("gen", host), host))
+			ui.Quoted(g.maker.Repo.Vault.Path(host, file)), ui.Quoted(g.maker.Repo.Ring.Path(host, g.name)),
+			repo.Commands(g.maker.Repo, g.name).Run("gen", host), host))
 }
 
 // pair makes a new key pair, here or on the host.
 func (g *generator) pair(ctx context.Context, host, file string) (public keyring.PublicKey, err error) {
-	if g.file == nil {
+	if !g.o.OnHost {
 		return g.maker.seal(host, file)
 	}
-	return g.maker.makeOnHost(ctx, g.file, host, rotate.First)
+	return g.maker.makeOnHost(ctx, g.tunnel, host, rotate.First)
 }
 
 // psks makes the preshared keys that the tunnel file asks for between the
 // hosts and their peers.
-func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
-	pairs := g.pairs(t, hosts)
+func (g *generator) psks(hosts []string) error {
+	pairs := g.pairs(hosts)
 	// Open all files that are needed for the second copy at once, for a hardware key.
 	var open []vault.Name
 	for _, pair := range pairs {
-		mine, other, err := g.maker.Repo.PSK(g.tunnel, pair[0], pair[1])
+		mine, other, err := g.maker.Repo.PSK(g.name, pair[0], pair[1])
 		switch {
 		case err != nil:
 			return err
@@ -282,7 +277,7 @@ func (g *generator) psk(a, b string) error {
 	if err := cmp.Or(g.maker.Repo.Sweep(a), g.maker.Repo.Sweep(b)); err != nil {
 		return err
 	}
-	mine, other, err := g.maker.Repo.PSK(g.tunnel, a, b)
+	mine, other, err := g.maker.Repo.PSK(g.name, a, b)
 	if err != nil {
 		return err
 	}
@@ -303,7 +298,7 @@ func (g *generator) psk(a, b string) error {
 			return err
 		}
 	}
-	g.tell("%s %s preshared key with %s", a, g.tunnel, b)
+	g.tell("%s %s preshared key with %s", a, g.name, b)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (m *Move) renamed(n vault.Name, old, new string) vault.Name {
 	if !m.isTunnel && peer == old {
 		peer = new
 	}
-	return vault.Name{Host: k.Host, File: k.Tunnel + "." + peer + ".psk"}
+	return vault.Name{Host: k.Host, File: vault.PSKFile(k.Tunnel, peer)}
 }
 
 // Open opens all files and seals them again.

@@ -164,7 +164,7 @@ func (m *Move) planFile(n vault.Name) error {
 		}
 	}
 	if of, peer := repo.OwnerOf(move.From.File); peer != "" {
-		move.Else = []vault.Name{{Host: peer, File: of + "." + move.From.Host + ".psk"}}
+		move.Else = []vault.Name{{Host: peer, File: vault.PSKFile(of, move.From.Host)}}
 	}
 	if h := move.To.Host; h != m.New && !slices.Contains(m.peers, h) {
 		m.peers = append(m.peers, h)

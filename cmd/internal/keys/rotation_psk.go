@@ -13,6 +13,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 )
 
 // A pskRotation replaces the preshared key of two hosts.
@@ -45,7 +46,7 @@ func (x *pskRotation) reach() error {
 }
 
 func (x *pskRotation) file(i int) string {
-	return x.tunnel.Name + "." + x.hosts[1-i] + ".psk"
+	return vault.PSKFile(x.tunnel.Name, x.hosts[1-i])
 }
 
 // run replaces the preshared key. The next one is in the folder of the first host before

@@ -39,7 +39,7 @@ func (r *Repo) PSK(tunnel, a, b string) (mine, other PSKFile, err error) {
 
 // PSKFile is the vault file of a host for the preshared key with peer.
 func (r *Repo) PSKFile(tunnel, host, peer string) PSKFile {
-	h := PSKFile{Host: host, File: tunnel + "." + peer + ".psk"}
+	h := PSKFile{Host: host, File: vault.PSKFile(tunnel, peer)}
 	h.Path = r.Vault.Path(host, h.File)
 	h.Meta, h.Err = r.Vault.Meta(host, h.File)
 	return h
