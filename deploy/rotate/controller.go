@@ -78,7 +78,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 	if err != nil {
 		return giveUp(err)
 	}
-	r.report("staged", "the next key of %s waits at %s", r.Host.Host, count(len(r.Peers), "peer"))
+	r.report("staged", "the next key of %s waits at %s", r.Host.Host, countPeers(len(r.Peers)))
 	record, err := r.switchOver(ctx, s, next)
 	// From here on there is no way back, even if the user interrupts.
 	ctx = context.WithoutCancel(ctx)
@@ -94,7 +94,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 			record.Why+s.namesOf(r, record.unproved())+"; it uses the old one again", r.Commands.Run("status", r.Host.Host)+
 				", then "+r.Commands.Run("rotate", r.Host.Host))
 	}
-	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
+	r.report("proved", "%s answered with the next key", countPeers(len(record.Proved)))
 	err = r.end(ctx, s.Live(), next)
 	if record.Why != "" {
 		return fault.NewHost("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
@@ -296,9 +296,9 @@ func (r *Rotation) report(phase, format string, args ...any) {
 	}
 }
 
-func count(n int, what string) string {
+func countPeers(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 peer"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d peers", n)
 }

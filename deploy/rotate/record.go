@@ -129,9 +129,9 @@ func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == returned }
 // enter begins a phase.
 func (r *Record) enter(p Phase, now time.Duration) { r.Phase, r.Since = p, now }
 
-// GiveUp ends a role that has not begun.
-func (r *Record) GiveUp(why string, now time.Duration) {
-	r.Why = why
+// GiveUp ends a role that no process has begun in time.
+func (r *Record) GiveUp(now time.Duration) {
+	r.Why = "its process did not start in time"
 	r.enter(returned, now)
 }
 

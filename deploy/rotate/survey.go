@@ -315,7 +315,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	if dead == nil {
 		return nil
 	}
-	r.report("look", "waking %s silent for long", count(len(dead), "peer"))
+	r.report("look", "waking %s silent for long", countPeers(len(dead)))
 	wake := &Rotation{Tunnel: r.Tunnel, Host: r.Host, Peers: far, Jobs: r.Jobs}
 	err := wake.peers(ctx, func(ctx context.Context, _ int, p Participant) error {
 		_, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Peers: []keyring.PublicKey{s.Live()},

@@ -19,27 +19,26 @@ var netplanDirs = []string{"/etc/netplan", "/run/netplan", "/lib/netplan"}
 // after the next boot as long as the tunnel is in netplan's file. The user has to remove it
 // from there, because that file often has the rest of the host's network, too.
 func ofNetplan(link string) error {
-	why, hint := "its file in /etc/netplan says how the interface is to be", "take "+link+" out of it"
+	why, hint := whereInNetplan(link)
+	return fault.New("cannot take over from netplan the tunnel", link, why, hint+
+		"; then netplan generate, which leaves the interface as it is; then the same command again")
+}
+
+// whereInNetplan returns which of netplan's files has a tunnel, and how to take it out.
+func whereInNetplan(link string) (why, hint string) {
 	for _, dir := range netplanDirs {
 		paths, _ := filepath.Glob(filepath.Join(dir, "*.yaml")) // the pattern is valid
 		for _, path := range paths {
 			has, alone := inNetplan(path, link)
 			switch {
-			case !has:
-				continue
-			case alone:
-				why = path + " has it, and nothing else"
-				hint = "mv " + words.ForShell(path) + " " + words.ForShell(path+".off")
-			default:
-				why = path + " has it, with others"
-				hint = "take " + link + " out of tunnels: in " + path
+			case has && alone:
+				return path + " has it, and nothing else", "mv " + words.ForShell(path) + " " + words.ForShell(path+".off")
+			case has:
+				return path + " has it, with others", "take " + link + " out of tunnels: in " + path
 			}
-			return fault.New("cannot take over from netplan the tunnel", link, why, hint+
-				"; then netplan generate, which leaves the interface as it is; then the same command again")
 		}
 	}
-	return fault.New("cannot take over from netplan the tunnel", link, why, hint+
-		"; then netplan generate, which leaves the interface as it is; then the same command again")
+	return "its file in /etc/netplan says how the interface is to be", "take " + link + " out of it"
 }
 
 // inNetplan reports whether a file of netplan has a tunnel, and nothing beside it.

@@ -101,7 +101,7 @@ func retire(r *rotate.Record, save func(*rotate.Record) error) error {
 	if err := files.TryLock(lock); err != nil {
 		return nil // one does
 	}
-	r.GiveUp("its process did not start in time", journal.Uptime())
+	r.GiveUp(journal.Uptime())
 	return save(r)
 }
 
