@@ -177,3 +177,26 @@ func TestLog(t *testing.T) {
 		}
 	}
 }
+
+// TestSpelled: a private key that stands where its public one belongs is not shown, and
+// another public key is.
+func TestSpelled(t *testing.T) {
+	key, err := GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inPlace := PublicKey(*key.secret.bytes)
+	if got := inPlace.Spelled(key.PublicKey()); got != "the private key itself, in the clear" {
+		t.Errorf("a private key is shown: %d bytes", len(got))
+	}
+	if got, want := other.PublicKey().Spelled(key.PublicKey()), other.PublicKey().String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if !key.Is(inPlace) || key.Is(key.PublicKey()) || (PrivateKey{}).Is(PublicKey{}) {
+		t.Error("a private key is not told from a public one")
+	}
+}
