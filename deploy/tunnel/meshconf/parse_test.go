@@ -1,7 +1,6 @@
 package meshconf
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,16 +12,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-func TestGolden(t *testing.T) {
-	for _, dir := range []string{"corpus", "more"} {
-		for _, f := range foreigntest.Files(t, filepath.Join("testdata", dir)) {
-			if !strings.HasSuffix(f.Name, ".golden") {
-				devices, err := Parse([]foreign.File{f})
-				foreigntest.Golden(t, filepath.Join("testdata", dir, f.Name+".golden"), foreigntest.Dump(devices, err))
-			}
-		}
-	}
-}
+func TestGolden(t *testing.T) { foreigntest.GoldenEach(t, Parse, "testdata/corpus", "testdata/more") }
 
 const private = "mNDeMvdH/tuNhASNTKWaGY3V4mbTAu/zTgWY7r+gtk8="
 
@@ -45,19 +35,7 @@ func TestErrors(t *testing.T) {
 		{"Name,PrivateKey,MTU\na," + private + "," + private + "\n", []string{"db:2", "MTU"}},
 	} {
 		_, err := Parse([]foreign.File{{Name: "db", Text: []byte(c.text)}})
-		if err == nil {
-			t.Errorf("accepted:\n%s", c.text)
-			continue
-		}
-		all := err.Error() + strings.Join(fault.Hints(err), "\n")
-		for _, want := range c.want {
-			if !strings.Contains(all, want) {
-				t.Errorf("%q is not in %q", want, all)
-			}
-		}
-		if strings.Contains(all, private[:8]) {
-			t.Errorf("the key is in %q", all)
-		}
+		foreigntest.Refused(t, c.text, err, private, c.want)
 	}
 }
 

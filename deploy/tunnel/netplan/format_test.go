@@ -53,35 +53,10 @@ func TestSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range []keyring.PresharedKey{psk, slash} {
-		secrets(t, k)
-	}
-}
-
-func secrets(t *testing.T, psk keyring.PresharedKey) {
-	t.Helper()
-	v := foreigntest.Views()["server"]
-	private, err := keyring.GeneratePrivateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Format(v, foreign.Secrets{PrivateKey: private,
-		PresharedKeys: map[string]keyring.PresharedKey{"basalt": psk}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	devices, err := Parse(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := devices[0]
-	if d.PrivateKeyFile != "" || d.PrivateKey.PublicKey() != private.PublicKey() {
-		t.Error("the private key was lost")
-	}
-	if p := d.Peers[0]; p.PresharedKeyFile != "" || !p.PresharedKey.Equal(psk) {
-		t.Error("the preshared key was lost")
-	}
-	if strings.Contains(string(files[0].Text), ".key") {
-		t.Error("a key file is named")
+		files := foreigntest.Secrets(t, k, Format, Parse)
+		if strings.Contains(string(files[0].Text), ".key") {
+			t.Error("a key file is named")
+		}
 	}
 }
 

@@ -13,19 +13,7 @@ import (
 )
 
 // TestCorpus: what real files say, and what of it is left out.
-func TestCorpus(t *testing.T) {
-	for _, group := range []string{"corpus", "cases"} {
-		for _, f := range foreigntest.Files(t, filepath.Join("testdata", group)) {
-			if !strings.HasSuffix(f.Name, ".yaml") {
-				continue
-			}
-			t.Run(f.Name, func(t *testing.T) {
-				foreigntest.Golden(t, filepath.Join("testdata", group, f.Name+".golden"),
-					foreigntest.Dump(Parse([]foreign.File{f})))
-			})
-		}
-	}
-}
+func TestCorpus(t *testing.T) { foreigntest.GoldenEach(t, Parse, "testdata/corpus", "testdata/cases") }
 
 // TestFiles: a file adds to those before it, but a file with a key of its own belongs to
 // another host.

@@ -66,31 +66,11 @@ func TestFormat(t *testing.T) {
 // TestSecrets: with secrets no key file is named, and only systemd-networkd can read the
 // file.
 func TestSecrets(t *testing.T) {
-	v := foreigntest.Views()["server"]
-	private, err := keyring.GeneratePrivateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
 	psk, err := keyring.GeneratePresharedKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := Format(v, foreign.Secrets{PrivateKey: private,
-		PresharedKeys: map[string]keyring.PresharedKey{"basalt": psk}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	devices, err := Parse(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := devices[0]
-	if d.PrivateKeyFile != "" || d.PrivateKey.PublicKey() != private.PublicKey() {
-		t.Error("the private key was lost")
-	}
-	if p := d.Peers[0]; p.PresharedKeyFile != "" || !p.PresharedKey.Equal(psk) {
-		t.Error("the preshared key was lost")
-	}
+	files := foreigntest.Secrets(t, psk, Format, Parse)
 	if f := files[0]; f.Mode != "0640" || f.Owner != "root:systemd-network" {
 		t.Errorf("mode %s of %s", f.Mode, f.Owner)
 	}

@@ -2,8 +2,6 @@ package openwrt
 
 import (
 	"fmt"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"wgkeys/deploy/tunnel"
@@ -14,16 +12,7 @@ import (
 
 // Each file of the corpus, and one with every option, is parsed as the golden file beside
 // it says.
-func TestGolden(t *testing.T) {
-	for _, dir := range []string{"corpus", "more"} {
-		for _, f := range foreigntest.Files(t, filepath.Join("testdata", dir)) {
-			if !strings.HasSuffix(f.Name, ".golden") {
-				devices, err := Parse([]foreign.File{f})
-				foreigntest.Golden(t, filepath.Join("testdata", dir, f.Name+".golden"), foreigntest.Dump(devices, err))
-			}
-		}
-	}
-}
+func TestGolden(t *testing.T) { foreigntest.GoldenEach(t, Parse, "testdata/corpus", "testdata/more") }
 
 const (
 	private = "MK7Xl7LCrJnev5g0YDaPdcj3rCMoVHWfshXgr8Edx10="
@@ -57,19 +46,7 @@ func TestErrors(t *testing.T) {
 			[]string{"network:4", "network:5", "network:6", "did you mean private_key?"}},
 	} {
 		_, err := Parse([]foreign.File{{Name: "network", Text: []byte(c.text)}})
-		if err == nil {
-			t.Errorf("accepted:\n%s", c.text)
-			continue
-		}
-		all := err.Error() + strings.Join(fault.Hints(err), "\n")
-		for _, want := range c.want {
-			if !strings.Contains(all, want) {
-				t.Errorf("%q is not in %q", want, all)
-			}
-		}
-		if strings.Contains(all, private[:8]) {
-			t.Errorf("the key is in %q", all)
-		}
+		foreigntest.Refused(t, c.text, err, private, c.want)
 	}
 }
 

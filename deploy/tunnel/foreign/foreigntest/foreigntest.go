@@ -17,6 +17,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
 	"wgkeys/keyring/lazyregexp"
 )
 
@@ -335,6 +336,75 @@ func viewOf(d *foreign.Device) (*tunnel.View, foreign.Secrets) {
 		return nil, s
 	}
 	return v, s
+}
+
+// GoldenEach parses each file of the folders by itself, and compares what it says with the
+// golden file beside it.
+func GoldenEach(t *testing.T, parse func([]foreign.File) ([]*foreign.Device, error), dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		n := 0
+		for _, f := range Files(t, dir) {
+			if strings.HasSuffix(f.Name, ".golden") {
+				continue
+			}
+			n++
+			t.Run(f.Name, func(t *testing.T) {
+				Golden(t, filepath.Join(dir, f.Name+".golden"), Dump(parse([]foreign.File{f})))
+			})
+		}
+		if n == 0 {
+			t.Errorf("no file in %s", dir)
+		}
+	}
+}
+
+// Refused requires that a text was refused with all that is wanted in the error and its
+// hints, and without the private key in them.
+func Refused(t *testing.T, text string, err error, private string, want []string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("accepted:\n%s", text)
+		return
+	}
+	all := err.Error() + strings.Join(fault.Hints(err), "\n")
+	for _, w := range want {
+		if !strings.Contains(all, w) {
+			t.Errorf("%q is not in %q", w, all)
+		}
+	}
+	if strings.Contains(all, private[:8]) {
+		t.Errorf("the key is in %q", all)
+	}
+}
+
+// Secrets formats the view of a server with a private key and this preshared key, requires
+// that they are parsed again as they were, and returns the files.
+func Secrets(t *testing.T, psk keyring.PresharedKey,
+	format func(*tunnel.View, foreign.Secrets) ([]foreign.File, error),
+	parse func([]foreign.File) ([]*foreign.Device, error)) []foreign.File {
+	t.Helper()
+	private, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := format(Views()["server"], foreign.Secrets{PrivateKey: private,
+		PresharedKeys: map[string]keyring.PresharedKey{"basalt": psk}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := parse(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := devices[0]
+	if d.PrivateKeyFile != "" || d.PrivateKey.PublicKey() != private.PublicKey() {
+		t.Error("the private key was lost")
+	}
+	if p := d.Peers[0]; p.PresharedKeyFile != "" || !p.PresharedKey.Equal(psk) {
+		t.Error("the preshared key was lost")
+	}
+	return files
 }
 
 // Golden compares got with the file at path, or writes the file if UPDATE is set.
