@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"wgkeys/deploy/tunnel"
 )
 
 // sysctls are kernel parameters by their path below /proc/sys.
@@ -119,14 +121,4 @@ func (s sysctls) forceSideEffects(value string) []SideEffect {
 
 // sysctlName spells a path as sysctl(8) shows it: dots for slashes, and slashes
 // for the dots of an interface's name.
-func sysctlName(path string) string {
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case '/':
-			return '.'
-		case '.':
-			return '/'
-		}
-		return r
-	}, path)
-}
+func sysctlName(path string) string { return tunnel.SwapSeparators(path) }

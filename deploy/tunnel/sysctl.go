@@ -8,6 +8,12 @@ import (
 	"strings"
 )
 
+var separators = strings.NewReplacer(".", "/", "/", ".")
+
+// SwapSeparators converts between the name of a kernel parameter, with dots, and its path below
+// /proc/sys, with slashes: a slash in the name is a dot in that of an interface.
+func SwapSeparators(s string) string { return separators.Replace(s) }
+
 // SysctlPath returns the file of key under /proc/sys, without a leading slash.
 //
 // As in sysctl(8) the first separator decides: after a dot, dots separate and a
@@ -17,15 +23,7 @@ import (
 func SysctlPath(key string) (string, error) {
 	file := key
 	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
-		file = strings.Map(func(r rune) rune {
-			switch r {
-			case '.':
-				return '/'
-			case '/':
-				return '.'
-			}
-			return r
-		}, key)
+		file = SwapSeparators(key)
 	}
 	parts := strings.Split(file, "/")
 	if len(parts) < 3 || parts[0] != "net" {

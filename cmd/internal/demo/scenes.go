@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wgkeys/deploy/lab"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/lazyregexp"
 )
@@ -193,16 +194,7 @@ func sysctlWords(out string) string {
 	var b strings.Builder
 	for line := range strings.Lines(out) {
 		if path, value, ok := strings.Cut(line, ":"); ok && strings.HasPrefix(path, parameters+"/") {
-			name := strings.Map(func(r rune) rune {
-				switch r {
-				case '/':
-					return '.'
-				case '.':
-					return '/'
-				}
-				return r
-			}, strings.TrimPrefix(path, "/proc/sys/"))
-			line = name + " = " + value
+			line = tunnel.SwapSeparators(strings.TrimPrefix(path, "/proc/sys/")) + " = " + value
 		}
 		b.WriteString(line)
 	}
