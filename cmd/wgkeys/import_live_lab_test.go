@@ -97,9 +97,9 @@ func TestLabImportLive(t *testing.T) {
 	}
 }
 
-// TestLabTakeOverResolvers: of the resolvers that wg-quick and wgkeys give openresolv, under
+// TestLabImportTakeOverResolvers: of the resolvers that wg-quick and wgkeys give openresolv, under
 // names of their own, there are only those of the program that has the tunnel.
-func TestLabTakeOverResolvers(t *testing.T) {
+func TestLabImportTakeOverResolvers(t *testing.T) {
 	u := labtest.NewUsers(t)
 	self, err := os.Executable()
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"wgkeys/cmd/internal/labtest"
 )
 
-// TestLabPhone: a host that has nothing but what its QR code says gets into the tunnel, and
+// TestLabQRPhone: a host that has nothing but what its QR code says gets into the tunnel, and
 // the drawing tells so.
-func TestLabPhone(t *testing.T) {
+func TestLabQRPhone(t *testing.T) {
 	labtest.Require(t, "zbarimg", "base64")
 	u := labtest.NewUsers(t)
 	phone := u.NewHost("phone")

@@ -39,9 +39,9 @@ rm /root/some/nft; PATH=/root/some `
 
 const wgQuickFile = "umask 077; wgkeys export --format wg-quick basalt >/etc/wireguard/wg0.conf"
 
-// TestLabTakeOver: a tunnel of another program becomes wgkeys' own, and is given back, and
+// TestLabImportTakeOver: a tunnel of another program becomes wgkeys' own, and is given back, and
 // no packet is lost of 1,000 a second each way; the session stays.
-func TestLabTakeOver(t *testing.T) {
+func TestLabImportTakeOver(t *testing.T) {
 	for _, of := range takenOvers {
 		t.Run(of.name, func(t *testing.T) {
 			m := labtest.NewMesh(t, labtest.MeshOptions{Hosts: 2})
