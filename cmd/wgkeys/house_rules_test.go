@@ -58,6 +58,7 @@ var readsClock = map[string][]string{
 func TestHouse(t *testing.T) {
 	h := loadHouse(t)
 	t.Run("arrows", h.arrows)
+	t.Run("walk", h.walk)
 	t.Run("pure", h.pure)
 	t.Run("start", h.start)
 	t.Run("cycles", h.cycles)

@@ -40,6 +40,7 @@ type room struct {
 	path    string
 	name    string // the path in this module
 	imports []string
+	files   []*ast.File
 	types   *types.Package
 	info    *types.Info
 	checker *types.Checker
@@ -123,6 +124,7 @@ func (h *house) check(r *room, dir string, names []string) {
 	if err := r.checker.Files(files); err != nil {
 		h.t.Fatal(err)
 	}
+	r.files = append(r.files, files...)
 }
 
 // furnish adds the tests: the rooms themselves are not the same afterwards.

@@ -1,15 +1,17 @@
 package main
 
 import (
+	"go/ast"
+	"go/types"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestReadmeMap: the packages and the functions that CONTRIBUTING.md leads through are
-// there.
+// TestReadmeMap: the packages that CONTRIBUTING.md has on its map are there, and no other.
 func TestReadmeMap(t *testing.T) {
 	text, err := os.ReadFile("../../.github/CONTRIBUTING.md")
 	if err != nil {
@@ -34,18 +36,95 @@ func TestReadmeMap(t *testing.T) {
 			}
 		}
 	}
-	steps := regexp.MustCompile("`([a-z/_]+\\.go):([A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
-	for _, m := range steps {
-		source, err := os.ReadFile(filepath.Join("../..", m[1]))
-		if err != nil {
-			t.Error(err)
-			continue
+}
+
+// walk follows CONTRIBUTING.md through the functions: each one is there, and calls the next
+// one after a comma, by way of a few others at most.
+func (h *house) walk(t *testing.T) {
+	text, err := os.ReadFile("../../.github/CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared, calls := h.functions()
+	steps := regexp.MustCompile("`[a-z/_]+\\.go:[A-Za-z]+`").FindAllIndex(text, -1)
+	before, end := "", 0
+	for _, at := range steps {
+		step := string(text[at[0]+1 : at[1]-1])
+		if len(declared[step]) == 0 {
+			t.Errorf("there is no %s", step)
 		}
-		if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + m[2] + `[(\[]`).Match(source) {
-			t.Errorf("there is no %s in %s", m[2], m[1])
+		if strings.TrimSpace(string(text[end:at[0]])) == "," && !reaches(calls, declared[before], declared[step]) {
+			t.Errorf("%s does not call %s", before, step)
 		}
+		before, end = step, at[1]
 	}
 	if len(steps) < 30 {
 		t.Errorf("it leads through %d functions", len(steps))
 	}
+}
+
+// functions are those of this module by "FILE:NAME", and for each the functions that it
+// mentions: of an interface, all methods of that name.
+func (h *house) functions() (declared map[string][]types.Object, calls map[types.Object][]types.Object) {
+	declared, calls = map[string][]types.Object{}, map[types.Object][]types.Object{}
+	methods := map[string][]types.Object{}
+	type body struct {
+		of   types.Object
+		info *types.Info
+		ast  *ast.BlockStmt
+	}
+	var bodies []body
+	for _, r := range h.rooms() {
+		for _, file := range r.files {
+			for _, d := range file.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				if !ok || f.Body == nil {
+					continue
+				}
+				o := r.info.Defs[f.Name]
+				key := r.name + "/" + h.file(f.Pos()) + ":" + f.Name.Name
+				declared[key] = append(declared[key], o)
+				if f.Recv != nil {
+					methods[f.Name.Name] = append(methods[f.Name.Name], o)
+				}
+				bodies = append(bodies, body{o, r.info, f.Body})
+			}
+		}
+	}
+	for _, b := range bodies {
+		ast.Inspect(b.ast, func(n ast.Node) bool {
+			id, _ := n.(*ast.Ident)
+			called, ok := b.info.Uses[id].(*types.Func)
+			if !ok {
+				return true
+			}
+			calls[b.of] = append(calls[b.of], called.Origin())
+			if recv := called.Signature().Recv(); recv != nil && types.IsInterface(recv.Type()) {
+				calls[b.of] = append(calls[b.of], methods[called.Name()]...)
+			}
+			return true
+		})
+	}
+	return declared, calls
+}
+
+// reaches reports whether one of from calls one of to, by way of three others at most.
+func reaches(calls map[types.Object][]types.Object, from, to []types.Object) bool {
+	seen := map[types.Object]bool{}
+	for range 4 {
+		var next []types.Object
+		for _, f := range from {
+			for _, called := range calls[f] {
+				if slices.Contains(to, called) {
+					return true
+				}
+				if !seen[called] {
+					seen[called] = true
+					next = append(next, called)
+				}
+			}
+		}
+		from = next
+	}
+	return false
 }
