@@ -41,7 +41,7 @@ func CheckFile(p string) error {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 	switch {
 	case !path.IsAbs(p) || path.Clean(p) != p || p == "/":
-		return errors.New("is no clean absolute path of a file")
+		return errors.New("is not an absolute path of a file, without . and .. in it")
 	case len(p) > 1024:
 		return errors.New("is longer than 1024 bytes")
 	case strings.ContainsFunc(p, unprintable):

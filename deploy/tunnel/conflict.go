@@ -66,7 +66,7 @@ func (l *linter) conflicts(h *host) bool {
 func (l *linter) conflict(h, peer *host, c value[netip.Prefix], old value[string]) {
 	if old.val == h.name {
 		l.add(c.pos, fmt.Sprintf("write allowed_ips = under [hosts.%s.peer.%s]", h.name, peer.name),
-			"host %q would route %s to its peer %q and has it itself by %s", h.name, c.val, peer.name, old.pos)
+			"host %q would route %s to its peer %q, and has that prefix itself by %s", h.name, c.val, peer.name, old.pos)
 		return
 	}
 	l.add(c.pos, fmt.Sprintf("write peers = or allowed_ips = under [hosts.%s]", h.name),

@@ -38,7 +38,7 @@ func lintRoutes(l *linter, h *host) {
 func routedTwice(l *linter, h, peer *host, r value[netip.Prefix], old value[string]) {
 	hint := fmt.Sprintf("write routes = under [hosts.%s.peer.%s]", h.name, peer.name)
 	if old.val == h.name {
-		l.add(r.pos, hint, "host %q would route %s to its peer %q and has it itself by %s", h.name, r.val, peer.name, old.pos)
+		l.add(r.pos, hint, "host %q would route %s to its peer %q, and has that prefix itself by %s", h.name, r.val, peer.name, old.pos)
 		return
 	}
 	l.add(r.pos, hint, "%s is routed to two peers of host %q: to %q, and to %q by %s", r.val, h.name, peer.name, old.val,

@@ -55,7 +55,7 @@ func afterValue(rest string) string {
 	case odd != "," && odd != ";":
 		return `a text is in quotes, "TEXT", and each key is on a line of its own`
 	case strings.Trim(rest, ",; \t\r") == "":
-		return "nothing stands behind a value but a comment: leave the " + odd + " out"
+		return "only a comment may follow a value: leave the " + odd + " out"
 	}
 	return `several values are a list in brackets: ["A", "B"]`
 }

@@ -182,7 +182,7 @@ func parseEndpoint(s string) (endpoint, error) {
 // noDomain says why s is not an endpoint with a name.
 func noDomain(s string) error {
 	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII && unicode.IsLetter(r) }) {
-		return fmt.Errorf("%s has letters that the DNS has not: write its xn-- form, which idn2 prints", shown(s))
+		return fmt.Errorf("%s has letters that the DNS does not have: write its xn-- form, which idn2 prints", shown(s))
 	}
 	return fmt.Errorf("%s is no address and no name of a host", shown(s))
 }
