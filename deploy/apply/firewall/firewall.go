@@ -5,7 +5,7 @@
 // are not. Where a rule asks for what is not known, both ways are gone: only what
 // is dropped on all of them is dropped for certain, and nothing else is claimed.
 //
-// The package is pure: package linux reads the rules.
+// The package is pure: packages nft and xtables read the rules.
 package firewall
 
 import (

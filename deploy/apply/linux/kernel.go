@@ -1,5 +1,6 @@
 // Package linux is the real kernel behind package apply: rtnetlink, WireGuard's
-// configuration protocols, nftables and /proc/sys. Nothing else in wgkeys talks to them.
+// configuration protocols, nftables and /proc/sys. Each has a package below this one, and
+// nothing else in wgkeys talks to them.
 //
 // Where the kernel has no WireGuard, a device in user space takes its place (package
 // device); wg(8) and this package talk to both in the same way.
