@@ -192,7 +192,7 @@ func TestLabInstallUpgrade(t *testing.T) {
 			upgrade := func(h *lab.Host, command string) {
 				r := u.Run(h, command)
 				t.Logf("%s: %s: exit %d", h.Name(), command, r.Code)
-				said := strings.Contains(r.Stderr, "wg0: its device in user space goes on, in the program before")
+				said := strings.Contains(r.Stderr, "wg0: its device in user space still runs the previous program")
 				if r.Code != ui.ExitDone || said != (b == labtest.Embedded) {
 					t.Errorf("install exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 				}

@@ -37,7 +37,7 @@ func installHere(e *env) error {
 		}
 	}
 	for _, name := range device.Outdated(boot.Program()) {
-		e.ui.Say("%s: its device in user space goes on, in the program before; to have this one: wgkeys down -t %[1]s, then apply", name)
+		e.ui.Say("%s: its device in user space still runs the previous program; to change that: wgkeys down -t %[1]s, then apply", name)
 	}
 	return bootBy(e, s, views)
 }
@@ -87,7 +87,7 @@ func tellBoot(e *env, s boot.System, views []*tunnel.View, changed bool) {
 	switch {
 	case s == boot.None:
 	case len(views) == 0:
-		e.ui.Say("no tunnel was applied yet: after the first apply, install has %s bring it up at boot", s)
+		e.ui.Say("no tunnel was applied yet: after the first apply, wgkeys install has %s bring it up at boot", s)
 	case !changed:
 		e.ui.Say("nothing to do: %s brings up at boot %s", s, tunnelsOf(views))
 	}

@@ -173,7 +173,7 @@ func (m *Move) SayNext() {
 		m.maker.Report.Say("tunnel %s names no ssh = of %s: ssh goes to %[2]s from now on; if the machine keeps its name, write ssh = %[3]q", name, m.New, m.Old)
 	}
 	if len(m.peers) > 0 {
-		m.maker.Report.Say("preshared keys have the name in those of their files on hosts: wgkeys push %s %s, then wgkeys apply of each", m.New, strings.Join(m.peers, " "))
+		m.maker.Report.Say("on hosts the files of preshared keys still have the old name: wgkeys push %s %s, then wgkeys apply on each", m.New, strings.Join(m.peers, " "))
 	}
 }
 
