@@ -94,7 +94,7 @@ func TestLookAtNobody(t *testing.T) {
 // that each lacks.
 func TestSkippingAll(t *testing.T) {
 	lost, bare := errors.New("no route to host"), errors.New("it is not installed there")
-	old := fmt.Errorf("too old: %w", ErrVersion)
+	old := fmt.Errorf("too old: %w", errVersion)
 	for _, test := range []struct {
 		errs []error // of flint, shale, slate, chert
 		skip bool

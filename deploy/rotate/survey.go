@@ -141,7 +141,7 @@ func noAnswer(r *Rotation, err error) bool {
 // unwilling is the error of a peer that prevents the rotation, with the command that leaves
 // all such peers behind.
 func unwilling(r *Rotation, peer string, err error, skip string) error {
-	if errors.Is(err, ErrVersion) { // leaving the peer behind would not help
+	if errors.Is(err, errVersion) { // leaving the peer behind would not help
 		return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", peer, "")
 	}
 	return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", peer,
@@ -155,7 +155,7 @@ func skippingAll(r *Rotation, errs []error) string {
 	var silent, others []string
 	for i, err := range errs {
 		switch {
-		case err == nil || errors.Is(err, ErrVersion):
+		case err == nil || errors.Is(err, errVersion):
 		case noAnswer(r, err):
 			silent = append(silent, r.Peers[i].Host)
 		default:

@@ -13,9 +13,9 @@ import (
 // sent in the older host's version of the protocol: looking, and refusing a stolen key. A
 // rotation, in which the hosts depend on each other, needs the same version on all.
 
-// ErrVersion marks the error of a host whose version of the program is too different for
+// errVersion marks the error of a host whose version of the program is too different for
 // the request.
-var ErrVersion = errors.New("another version of wgkeys is there")
+var errVersion = errors.New("another version of wgkeys is there")
 
 // since is the version of the protocol from which on a request has its present meaning on a
 // host.
@@ -67,11 +67,16 @@ func (p Participant) otherVersion(a Answer) error {
 		age, hint = "newer", "upgrade wgkeys here: "+p.Host+" has a newer one"
 	}
 	why := fmt.Sprintf("it is %s, and speaks version %d of the protocol, this one %d", age, a.Protocol, Protocol)
-	return fault.WrapHost(versionError(why), "another version of wgkeys is on host", p.Host, hint)
+	return OtherVersion(p.Host, why, hint)
 }
 
-// A versionError is ErrVersion with a text.
+// OtherVersion is the error of a host with another version of wgkeys than this one.
+func OtherVersion(host, why, hint string) error {
+	return fault.WrapHost(versionError(why), "another version of wgkeys is on host", host, hint)
+}
+
+// A versionError is errVersion with a text.
 type versionError string
 
 func (v versionError) Error() string        { return string(v) }
-func (v versionError) Is(target error) bool { return target == ErrVersion }
+func (v versionError) Is(target error) bool { return target == errVersion }

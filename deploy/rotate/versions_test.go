@@ -42,7 +42,7 @@ func TestOtherVersions(t *testing.T) {
 		"the same version": {speaking(Protocol, DoWatch), DoWatch, ""},
 	} {
 		_, err := tt.host.ask(t.Context(), Request{Do: tt.do, Tunnel: "wg0", KeyFile: tt.host.KeyFile})
-		if hint := strings.Join(fault.Hints(err), "; "); hint != tt.hint || errors.Is(err, ErrVersion) != (hint != "") {
+		if hint := strings.Join(fault.Hints(err), "; "); hint != tt.hint || errors.Is(err, errVersion) != (hint != "") {
 			t.Errorf("%s: hint %q, error %v", name, hint, err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestSurveyOtherVersion(t *testing.T) {
 		Jobs: 1}
 	_, err := r.Survey(t.Context())
 	hints := strings.Join(fault.Hints(err), "; ")
-	if !errors.Is(err, ErrVersion) || strings.Contains(hints, "--skip") ||
+	if !errors.Is(err, errVersion) || strings.Contains(hints, "--skip") ||
 		!strings.Contains(hints, "upgrade wgkeys on shale") {
 		t.Errorf("%v\n%s", err, hints)
 	}

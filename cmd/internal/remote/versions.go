@@ -13,7 +13,6 @@ import (
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
-	"wgkeys/keyring/fault"
 )
 
 // ErrNotInstalled is the cause of an error about a host without wgkeys.
@@ -22,16 +21,9 @@ var ErrNotInstalled = errors.New("it is not installed there")
 // upgrade is the command that installs this program on a host.
 func upgrade(host string) string { return "wgkeys install " + host }
 
-// An otherVersionError is rotate.ErrVersion with a text for the user.
-type otherVersionError string
-
-func (o otherVersionError) Error() string        { return string(o) }
-func (o otherVersionError) Is(target error) bool { return target == rotate.ErrVersion }
-
 // otherVersion is the error of a host whose wgkeys does not understand this one's request.
 func otherVersion(host, why string) error {
-	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host,
-		"upgrade wgkeys on "+host+": "+upgrade(host))
+	return rotate.OtherVersion(host, why, "upgrade wgkeys on "+host+": "+upgrade(host))
 }
 
 // olderWords are answers of an older wgkeys to something that it does not know.
