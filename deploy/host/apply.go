@@ -167,7 +167,7 @@ func (h *Host) before(ctx context.Context, name string) (*tunnel.View, error) {
 	}
 	if last == nil {
 		return nil, fault.New("nothing to go back to for tunnel", name, "it is up, but "+kept.Path(name)+" is not there",
-			"wgkeys apply --confirm 0")
+			"wgkeys apply --confirm 0 -t "+name)
 	}
 	return h.s.Live(ctx, last)
 }

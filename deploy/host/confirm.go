@@ -33,14 +33,14 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 			"wgkeys confirm -t "+name)
 	case p.Damaged:
 		return false, fault.New("cannot confirm the apply on tunnel", name,
-			"the file of the pending apply is damaged, so it is undone", "wgkeys apply")
+			"the file of the pending apply is damaged, so it is undone", "wgkeys apply -t "+name)
 	case !p.Done:
 		return false, fault.New("cannot confirm the apply on tunnel", name,
 			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
-			"wgkeys plan, when it is undone, and apply again")
+			"wgkeys plan -t "+name)
 	case p.Left() <= 0: // whoever undoes it may be slow
 		return false, fault.New("too late to confirm the apply on tunnel", name, "its time is over, and it is undone",
-			"wgkeys plan, when it is undone, and apply again")
+			"wgkeys plan -t "+name)
 	}
 	if err := kept.NoteReplaced(p.After); err != nil {
 		return true, err
@@ -58,10 +58,10 @@ func confirmNone(name, token string) error {
 	case token == "" && !session.LastReverted(name):
 		return nil
 	case token == "", session.Reverted(name, token):
-		return fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
+		return fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply -t "+name)
 	case !session.Confirmed(name, token):
 		return fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished",
-			"wgkeys plan, then apply again")
+			"wgkeys plan -t "+name)
 	}
 	return nil
 }

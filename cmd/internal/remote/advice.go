@@ -104,7 +104,7 @@ func fromHere(t *tunnel.Tunnel, host, hint string) string {
 	switch {
 	case verb == "import" || slices.Contains(rest, "--kept"): // they work on the host itself
 		return "on " + host + ": " + hint
-	case !slices.Contains([]string{"apply", "confirm", "down", "plan", "status"}, verb):
+	case !slices.Contains([]string{"apply", "confirm", "down", "plan", "push", "status"}, verb):
 		return strings.Join(line, " ")
 	}
 	var flags, hosts []string
@@ -128,4 +128,4 @@ func fromHere(t *tunnel.Tunnel, host, hint string) string {
 }
 
 // ownCommand matches a hint that runs one command of this program and nothing else.
-var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.,:/_=+-]+)*$`)
+var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.:/_=+-]+)*$`)

@@ -24,9 +24,10 @@ func TestAdvice(t *testing.T) {
 		{one, "wgkeys apply --confirm 0", "wgkeys apply --confirm 0 shale"},
 		{one, "wgkeys down basalt", "wgkeys down basalt"},
 		{one, "wgkeys push basalt", "wgkeys push basalt"},
+		{one, "wgkeys push -t wg0", "wgkeys push shale"},
 		{one, "wgkeys apply --kept -t wg0", "on shale: wgkeys apply --kept -t wg0"},
 		{one, "wgkeys import --undo -t wg0", "on shale: wgkeys import --undo -t wg0"},
-		{one, "wgkeys plan, then apply again", "as shale says: wgkeys plan, then apply again"},
+		{one, "wgkeys plan -t wg0, and wait", "as shale says: wgkeys plan -t wg0, and wait"},
 		{one, "wgkeys apply; reboot", "as shale says: wgkeys apply; reboot"},
 	} {
 		if got := fromHere(c.t, "shale", c.hint); got != c.want {

@@ -76,7 +76,7 @@ func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	err := startFollower(ctx, plan.Tunnel)
 	if err != nil {
 		return fault.Wrap(err, "will not look up names of peers again before the next apply of tunnel", plan.Tunnel,
-			"wgkeys apply")
+			"wgkeys apply -t "+plan.Tunnel)
 	}
 	return nil
 }

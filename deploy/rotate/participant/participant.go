@@ -116,7 +116,7 @@ func wait(ctx context.Context, name string, atMost time.Duration, ok func(*rotat
 			return nil
 		}
 		if time.Now().After(end) {
-			return fault.New("the rotation stands still on tunnel", name, "see "+recordPath(name), "wgkeys status")
+			return fault.New("the rotation stands still on tunnel", name, "see "+recordPath(name), "wgkeys status -t "+name)
 		}
 		select {
 		case <-ctx.Done():

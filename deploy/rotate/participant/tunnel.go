@@ -73,7 +73,7 @@ func (d *device) Switch(to keyring.PublicKey) error {
 		}
 	}
 	return fault.New("no private key for public key", to.String(), "neither "+d.keyFile+" nor "+d.nextFile()+" holds it",
-		"wgkeys push")
+		"wgkeys push -t "+d.name)
 }
 
 // Nudge implements [rotate.Tunnel].
@@ -113,7 +113,7 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 		return err
 	}
 	if key.PublicKey() != next {
-		return fault.NewFile("another key than the one in use is in", d.nextFile(), "", "wgkeys push HOST")
+		return fault.NewFile("another key than the one in use is in", d.nextFile(), "", "wgkeys push -t "+d.name)
 	}
 	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")

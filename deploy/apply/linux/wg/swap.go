@@ -63,7 +63,7 @@ func (d *Device) SetPrivateKey(key keyring.PrivateKey) error {
 // UnknownPeer returns the error for a peer that the tunnel's device does not have.
 func UnknownPeer(tunnel string, key keyring.PublicKey) error {
 	return fault.New("no such peer of tunnel", tunnel, "nothing in the kernel has the public key "+key.String(),
-		"wgkeys apply")
+		"wgkeys apply -t "+tunnel)
 }
 
 // Replace gives peer to all that peer from has. It turns keepalive on, which starts the
