@@ -113,9 +113,9 @@ func isGreeting(line string) bool {
 		strings.HasSuffix(line, fmt.Sprintf("wgkeys %d receive", Protocol))
 }
 
-// machineLine is that of a machine: the boot's UUID, the namespace of mounts, and device and inode
-// of the root.
-var machineLine = lazyregexp.New(`^machine [0-9a-f-]{36} mnt:\[[0-9]+\] [0-9]+\.[0-9]+$`)
+// machineLine is that of a machine: the boot's UUID, and the number and the root of the first mount
+// in proc_pid_mountinfo(5). No two mounts of a kernel have one number.
+var machineLine = lazyregexp.New(`^machine [0-9a-f-]{36} [0-9]+ /[!-~]*$`)
 
 func isMachine(line string) bool { return machineLine().MatchString(line) }
 

@@ -23,7 +23,7 @@ import (
 // line each, an answer for each request, in order:
 //
 //	host                             controller
-//	machine BOOT MOUNTS ROOT                                which it is, where that can be seen
+//	machine BOOT MOUNT ROOT                                 which it is, where that can be seen
 //	as USER                                                 not root: sudo is tried next
 //	lack COMMAND                                            the host cannot go on
 //	wgkeys 1 plain|receive

@@ -19,9 +19,10 @@ import (
 // asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
 // newlines or exclamation marks inside, so that every login shell reads it alike. The
 // arguments are verbs and flags of ours. It says itself where the output of wgkeys begins.
+// Root is known by whose /proc/sys is: id would be a process more on each of many hosts.
 // A shell would run an empty file, which a full disk may have left of wgkeys, as a script that
 // does all of it well.
-const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; w=$(command -v wgkeys) && [ -s "$w" ] || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$w" "$@"' sh`
+const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; w=$(command -v wgkeys) && [ -s "$w" ] || exit 127; { [ -O /proc/sys ] || [ "$(id -u)" = 0 ]; } 2>/dev/null && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$w" "$@"' sh`
 
 // A call is a command line of wgkeys on a host.
 type call struct {
