@@ -49,7 +49,7 @@ type State struct {
 	FilterRules   int                 // how many rules the tunnel's nftables table has
 	FilterDiffers bool                // the table is there, and is another than the journal says
 	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
-	Labels        bool                // where policy routing may be needed: nftables can label connections
+	Labels        bool                // where policy routing is needed: nftables can label connections
 	PortTaken     bool                // somebody else has the port that the device is to have
 	Firewall      firewall.Ruleset    // the host's packet filter, where it could keep packets of the view
 	Interfaces    []Interface         // where there is a filter

@@ -12,6 +12,7 @@ import (
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/interfaces"
 	"wgkeys/deploy/apply/linux/needs"
+	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/apply/linux/path"
 	"wgkeys/deploy/apply/linux/rule"
@@ -64,7 +65,9 @@ func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
 	if err := path.Observe(name, k.routes.Narrow(), s, view, entries, k.wg.Next); err != nil {
 		return nil, err
 	}
-	if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {
+	policyRouting := apply.NeedsPolicyRouting(view, s)
+	s.Labels = s.Labels || policyRouting && nft.CanLabel(name)
+	if view.Masquerade != nil || policyRouting {
 		return s, interfaces.ObserveInner(k.nl, name, s)
 	}
 	return s, nil

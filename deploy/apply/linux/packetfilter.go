@@ -21,12 +21,7 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, entries journ
 	policy := view != nil && rule.MayNeedPolicyRouting(view)
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
 	s.Redirects = moves && nft.CanRedirect(name)
-	switch {
-	case old != nil && old.Label:
-		s.Labels = true // a table with labels was made here, so they work
-	case policy:
-		s.Labels = nft.CanLabel(name)
-	}
+	s.Labels = old != nil && old.Label // a table with labels was made here, so they work
 	if made || moves || policy || asksForFilter(view) {
 		s.FilterRules, s.FilterDiffers, err = nft.Look(name, old)
 	}

@@ -147,9 +147,12 @@ func setLabel() []expr.Any {
 	)
 }
 
-// CanLabel reports whether the kernel has connection labels (CONFIG_NF_CONNTRACK_LABELS).
+// CanLabel reports whether the kernel has connection labels (CONFIG_NF_CONNTRACK_LABELS). The
+// chain has no hook, which would take the kernel longer than all the rest of a trial.
 func CanLabel(link string) bool {
-	return trial(link, &apply.Filter{Link: link, Mark: apply.Mark{Value: 1, Mask: 1}, IPv4: true, IPv6: true, Label: true})
+	f := &filter{Filter: &apply.Filter{}}
+	f.chains = append(f.chains, &chain{Chain: &nftables.Chain{Name: "labels"}, rules: [][]expr.Any{setLabel()}})
+	return trial(link, f)
 }
 
 // otherWay matches if the kernel, asked without the mark, routes an address of the packet

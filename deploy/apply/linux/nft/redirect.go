@@ -63,19 +63,19 @@ func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
 
 // CanRedirect reports whether the kernel has what a redirect needs.
 func CanRedirect(link string) bool {
-	return trial(link, &apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}})
+	return trial(link, newFilter(&apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}}))
 }
 
-// trial reports whether the kernel can make a table. It asks in a transaction that ends
-// with an error, so that nothing is changed.
-func trial(link string, f *apply.Filter) bool {
+// trial reports whether the kernel can make a table of these chains. It asks in a transaction
+// that ends with an error, so that nothing is changed.
+func trial(link string, f *filter) bool {
 	nft, err := open()
 	if err != nil {
 		return false
 	}
 	table := &nftables.Table{Name: apply.FilterTable(link) + "-trial", Family: nftables.TableFamilyINet}
 	nft.AddTable(table)
-	newFilter(f).add(nft, table)
+	f.add(nft, table)
 	nft.CreateTable(table) // EEXIST: it was added above
 	err = nft.Flush()
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)

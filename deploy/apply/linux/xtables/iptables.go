@@ -68,7 +68,7 @@ func Chains() ([]firewall.Chain, error) {
 // chains reads the tables of one family. Asking for a table that is not loaded would load
 // it, so the list of those that are is read first.
 func (l legacy) chains() ([]firewall.Chain, error) {
-	names, err := os.ReadFile("/proc/thread-self/net/" + l.list)
+	names, err := os.ReadFile("/proc/self/net/" + l.list)
 	if err != nil {
 		return nil, nil // the kernel has none
 	}
