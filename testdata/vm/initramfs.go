@@ -43,6 +43,7 @@ var files = map[string]string{
 	"/etc/hosts":         "127.0.0.1 localhost\n::1 localhost\n",
 	"/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
 	"/etc/login.defs":    "ENCRYPT_METHOD SHA512\n",
+	"/etc/protocols":     "icmp 1\ntcp 6\nudp 17\nipv6-icmp 58\n",
 }
 
 // folders are the machine's empty ones, with their modes.

@@ -19,6 +19,7 @@ var wanted = []string{
 	"sch_netem", // delay
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet",
 	"nft_queue", "nfnetlink_queue",
+	"xfrm_user", // IPsec policies
 }
 
 // wantedOnce are modules that not every kernel has any more.
