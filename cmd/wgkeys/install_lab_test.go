@@ -212,7 +212,9 @@ func TestLabInstallUpgrade(t *testing.T) {
 			}
 			u.Must(u.Basalt, "wgkeys plan shale && wgkeys plan") // the new one gets on with the device
 			for _, f := range flows {
-				if n := f.Count(); n.Lost != 0 || n.Sent < 1000 {
+				n := f.Count()
+				t.Logf("%d upgrades: %v", 5*len(hosts), n)
+				if n.Lost != 0 || n.Sent < 1000 {
 					t.Errorf("%v", n)
 				}
 			}
