@@ -64,7 +64,7 @@ func plain(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, always, args)...)
 	c.WaitDelay = cleanUp
 	stopGently(c)
-	env := slices.DeleteFunc(inEnglish(os.Environ()), elsewhere)
+	env := ownIndex(dir, slices.DeleteFunc(inEnglish(os.Environ()), elsewhere))
 	env = append(env, "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
 	c.Env, c.SysProcAttr = asOwner(dir, env)
 	return c
@@ -88,13 +88,6 @@ func inEnglish(env []string) []string {
 		}
 	}
 	return append(english, "LC_MESSAGES=C")
-}
-
-// elsewhere reports whether a variable of the environment leads git to another repository
-// than that of the folder. GIT_INDEX_FILE does not: a hook gets its index from there.
-func elsewhere(variable string) bool {
-	name, _, _ := strings.Cut(variable, "=")
-	return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"}, name)
 }
 
 // run returns the output of a git that answers a question.
