@@ -188,6 +188,17 @@ func hintMeanwhile(c *checker) {
 	}
 }
 
+// whichKey says which side has which key, and how to see the one in use: wgkeys status reads the
+// file in conflict, too.
+func whichKey(u repo.Unmerged) string {
+	tunnel, ours, theirs := u.PublicKeys()
+	if ours == "" || theirs == "" {
+		return ""
+	}
+	return fmt.Sprintf("; wg show %s public-key on %s says which one it uses: %s is that of --ours, %s that of --theirs",
+		tunnel, u.Host, ours, theirs)
+}
+
 // vaultOf returns the path of the vault relative to the top of git's working tree.
 func vaultOf(u repo.Unmerged) string { return filepath.Dir(filepath.Dir(u.Path)) }
 
@@ -210,7 +221,7 @@ func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	} else if u.Host != "" {
 		above := filepath.Dir(filepath.Dir(filepath.Dir(u.Path)))
 		both := ui.Quoted(filepath.Join(above, "keyring", u.Host)) + " " + ui.Quoted(filepath.Join(above, "vault", u.Host))
-		what += ", to another key each; wgkeys status shows which one the host has"
+		what += ", to another key each" + whichKey(u)
 		f.Hint = fmt.Sprintf("%[1]s checkout --ours -- %[2]s, or with --theirs; then wgkeys rekey %[3]s, %[1]s add -A -- %[2]s and %[1]s %[4]s", g, both, u.Host, op.Finish)
 	} else {
 		f.Hint = fmt.Sprintf("keep in %[1]s what shall stay of both, without the lines <<<<<<<, ======= and >>>>>>>; then %[2]s add -- %[3]s", ui.Quoted(u.FullPath), g, path)

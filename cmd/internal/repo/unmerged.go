@@ -75,6 +75,21 @@ func (u Unmerged) Alike() bool {
 	return ok && too && ours.PublicKey == theirs.PublicKey && ours.PSK == theirs.PSK
 }
 
+// PublicKeys returns the public keys of both sides, and the tunnel in which they are a host's;
+// "": that side has none, as of a preshared key.
+func (u Unmerged) PublicKeys() (tunnel, ours, theirs string) {
+	of := func(s git.Side) string {
+		if k, err := keyring.ParsePublicKey(s.Text); err == nil {
+			return k.String()
+		}
+		if m, ok := u.Holds(s); ok && !m.PublicKey.IsZero() {
+			return m.PublicKey.String()
+		}
+		return ""
+	}
+	return ownerOfPath(u.Path).tunnel, of(u.Ours), of(u.Theirs)
+}
+
 // SideToTake returns the side of a vault file that holds the key of the keyring or, of a
 // preshared key, that has replaced it; any if both hold the same key.
 func (u Unmerged) SideToTake(r *Repo) (git.Side, error) {
