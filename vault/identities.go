@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/words"
@@ -174,6 +175,14 @@ func identityHint(path string, err error) string {
 		return "ssh-keygen -t ed25519 makes one"
 	case errors.Is(err, errRecipient):
 		return "name the file of the private key"
+	case errors.Is(err, syscall.EISDIR):
+		return "name a file of it: ls -l " + words.ForShell(path)
+	case errors.Is(err, errSpaces), errors.Is(err, errSmall):
+		return "mend that line of " + words.ForShell(path)
+	case errors.Is(err, errSealed):
+		return "-i <(age -d -i KEY " + words.ForShell(path) + "), with the file of the KEY that opens it"
+	case errors.Is(err, errNone), errors.Is(err, errOther):
+		return "-i FILE names another one; wgkeys help recovery, if it was lost"
 	}
 	return "age-keygen -y " + words.ForShell(path)
 }

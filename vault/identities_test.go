@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,11 +57,17 @@ func TestIdentitiesFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := secret[:30] + map[bool]string{true: "P", false: "Q"}[secret[30] == 'Q'] + secret[31:]
+	// age's own message says more of these; of others it does not.
+	age := []string{"a changed character", "a wrong letter", "a plugin's", "under a passphrase, cut short",
+		"under a passphrase, binary, cut short", "too large"}
 	for _, test := range []struct{ name, text, want string }{
 		{"empty", "", "no identity in it"},
 		{"comments", "# created\n\n", "no identity in it"},
 		{"a changed character", "# a\n" + changed + "\n", "line 2: a character"},
-		{"lower case", strings.ToLower(secret) + "\n", "line 1: an identity begins with"},
+		{"lower case", strings.ToLower(secret) + "\n", "line 1: age takes identities in capital letters alone"},
+		{"a space before", " " + secret + "\n", "line 1: there is a space before or after"},
+		{"a space after", secret + " \n", "line 1: there is a space before or after"},
+		{"another text", "hello\n", "line 1: an identity begins with"},
 		{"a wrong letter", secret[:30] + "!" + secret[31:] + "\n", "line 1: a character"},
 		{"a recipient", secret + "\n" + recipient + "\n", "line 2: a recipient"},
 		{"a plugin's", "AGE-PLUGIN-YUBIKEY-1QQQQ\n", "line 1: a character"},
@@ -78,6 +85,9 @@ func TestIdentitiesFail(t *testing.T) {
 			f, ok := errors.AsType[*fault.Fault](err)
 			if !ok || f.File != path || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v does not say %q", err, test.want)
+			}
+			if ok && strings.HasPrefix(f.Hint, "age-keygen") != slices.Contains(age, test.name) {
+				t.Errorf("the hint is %q", f.Hint)
 			}
 			if err != nil && strings.Contains(err.Error(), secret[20:28]) {
 				t.Errorf("%v shows the identity", err)

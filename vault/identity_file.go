@@ -123,7 +123,7 @@ func parseEncrypted(path string, text []byte) (found identityFile, err error) {
 		return found, errors.New("its age header is cut short or changed")
 	}
 	if len(header.stanzas) != 1 || header.stanzas[0].Type != "scrypt" {
-		return found, errors.New("it is encrypted, but not under a passphrase")
+		return found, errSealed
 	}
 	return identityFile{locked: []*locked{{path: path, text: file}}}, nil
 }
@@ -141,7 +141,7 @@ func parsePlain(text []byte) (found identityFile, err error) {
 		}
 	}
 	if lines.Err() != nil || found.empty() {
-		return identityFile{}, errors.New("no identity in it")
+		return identityFile{}, errNone
 	}
 	return found, nil
 }
@@ -149,6 +149,8 @@ func parsePlain(text []byte) (found identityFile, err error) {
 func (f *identityFile) parseLine(line string) (err error) {
 	var id silent
 	switch {
+	case strings.TrimSpace(line) != line:
+		return errSpaces
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
 		id, err = parseX25519(line)
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
@@ -162,8 +164,10 @@ func (f *identityFile) parseLine(line string) (err error) {
 		return nil
 	case strings.HasPrefix(line, "age1"), strings.HasPrefix(line, "ssh-"):
 		return errRecipient
+	case HoldsSecret(line):
+		return errSmall
 	default:
-		return errors.New("an identity begins with AGE-SECRET-KEY- or AGE-PLUGIN-")
+		return errOther
 	}
 	if err != nil {
 		return errCharacter
@@ -191,6 +195,11 @@ func parseHybrid(line string) (silent, error) {
 var (
 	errCharacter = errors.New("a character is wrong, missing or too many")
 	errRecipient = errors.New("a recipient, not an identity")
+	errSpaces    = errors.New("there is a space before or after the identity, and age takes none")
+	errSmall     = errors.New("age takes identities in capital letters alone")
+	errOther     = errors.New("an identity begins with AGE-SECRET-KEY- or AGE-PLUGIN-")
+	errNone      = errors.New("no identity in it")
+	errSealed    = errors.New("it is encrypted, but not under a passphrase")
 	errNoSSH     = errors.New("no SSH key of type ed25519 or RSA")
 	errWeakRSA   = errors.New("an RSA key of less than 2048 bits, which age does not take")
 )

@@ -58,7 +58,11 @@ func (l *locked) open(a Asker) (found identityFile, err error) {
 		return found, err
 	}
 	if err != nil {
-		l.err = fault.WrapFile(err, "cannot use the identity file", l.path, "-i FILE names another one")
+		hint := "-i FILE names another one"
+		if len(fault.Hints(err)) > 0 {
+			hint = "" // its own leads on
+		}
+		l.err = fault.WrapFile(err, "cannot use the identity file", l.path, hint)
 	}
 	return found, l.err
 }

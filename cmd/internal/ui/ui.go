@@ -216,7 +216,7 @@ func (u *UI) Tell(line string) { u.talk(line) }
 func (u *UI) Ask(prompt string, secret bool) (string, error) {
 	tty, err := openTerminal()
 	if err != nil {
-		return "", fault.New("cannot ask for", prompt, "there is no terminal", "")
+		return "", fault.New("cannot ask for", prompt, "there is no terminal", "run this on a terminal")
 	}
 	defer tty.close()
 	fmt.Fprintf(tty.out, "wgkeys: %s: ", Printable(prompt))
