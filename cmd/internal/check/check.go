@@ -44,6 +44,7 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	if !c.all {
 		return unique(c.found), nil
 	}
+	c.portable()
 	c.modes()
 	c.gits(ctx, index)
 	if err := c.orphaned(); err != nil {

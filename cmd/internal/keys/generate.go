@@ -67,6 +67,9 @@ func (g *generator) keys(ctx context.Context, hosts []string) error {
 		if err := g.key(ctx, host); err != nil {
 			return err
 		}
+		if len(g.made) > before {
+			g.warnPortable(host)
+		}
 		if g.tunnel != nil && !slices.Contains(g.tunnel.Hosts(), host) {
 			g.warnUnnamed(host, len(g.made) > before && errors.Is(had, fs.ErrNotExist))
 		}
@@ -95,6 +98,17 @@ func (g *generator) renamed(ctx context.Context, hosts []string) error {
 		}
 	}
 	return nil
+}
+
+// warnPortable warns of names that no clone on Windows can have, while there is one key of them.
+func (g *generator) warnPortable(host string) {
+	if err := keyring.CheckPortable(host); err != nil {
+		g.maker.Report.Warn(fault.NewHost("another name is needed for host", host, err.Error(), "wgkeys mv "+host+" NEW"))
+	}
+	if err := keyring.CheckPortable(g.name); err != nil {
+		g.maker.Report.Warn(fault.New("another name is needed for tunnel", g.name, err.Error(),
+			"wgkeys mv -t "+g.name+" NEW"))
+	}
 }
 
 // warnUnnamed warns of a host that the tunnel file does not name. If its key was just made,
