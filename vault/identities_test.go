@@ -86,9 +86,7 @@ func TestIdentitiesFail(t *testing.T) {
 			if !ok || f.File != path || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v does not say %q", err, test.want)
 			}
-			if ok && strings.HasPrefix(f.Hint, "age-keygen") != slices.Contains(age, test.name) {
-				t.Errorf("the hint is %q", f.Hint)
-			}
+			hintsAtAge(t, f, slices.Contains(age, test.name))
 			if err != nil && strings.Contains(err.Error(), secret[20:28]) {
 				t.Errorf("%v shows the identity", err)
 			}
@@ -105,6 +103,14 @@ func TestIdentitiesFail(t *testing.T) {
 	err = FindIdentities(Place{"/nowhere/id.txt", "WGKEYS_IDENTITY", true}).use()
 	if err == nil || !strings.Contains(err.Error(), `"/nowhere/id.txt": no such file`) {
 		t.Errorf("an explicit file that is not there: %v", err)
+	}
+}
+
+// hintsAtAge fails unless the hint is, or is not, to have age read the file.
+func hintsAtAge(t *testing.T, f *fault.Fault, want bool) {
+	t.Helper()
+	if f != nil && strings.HasPrefix(f.Hint, "age-keygen") != want {
+		t.Errorf("the hint is %q", f.Hint)
 	}
 }
 

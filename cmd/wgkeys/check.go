@@ -10,6 +10,7 @@ import (
 	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/git"
 )
 
 func checkCommand() (*cli.Command, func(*env) error) {
@@ -144,7 +145,7 @@ func sayNothing(e *env, r *repo.Repo) {
 		e.ui.Say("nothing found in the files, of which no commit has any yet: git -C %[1]s add -A && git -C %[1]s commit", ui.Quoted(r.Dir))
 		return
 	case r.Tops() == nil:
-		e.ui.Say("nothing found in the files; they are not in git, so what is in no commit is not known, and there is no history: git init %s", ui.Quoted(r.Dir))
+		e.ui.Say("nothing found in the files; they are not in git, so what is in no commit is not known, and there is no history: %s", git.ToInit(r.Dir))
 		return
 	}
 	e.ui.Say("nothing found")

@@ -121,6 +121,9 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 	if here, err := os.Getwd(); err == nil && ui.Elsewhere(here, c.String("C")) {
 		u.Folder = ui.Quoted(c.String("C"))
 	}
+	if short, _ := remote.ShortName(); c.Command.Name != "import" && c.String("host") != short {
+		u.Self = c.String("host")
+	}
 	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Terminal: terminalOf(ctx, u),
 		Say: u, Stdout: ui.Results(u), Stderr: u.Stderr, Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
 		Step: testOnlyStep}

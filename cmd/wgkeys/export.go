@@ -83,7 +83,8 @@ func doExport(e *env) error {
 	if out != "" {
 		return x.put(list, out)
 	}
-	return e.ui.Secret(shown(list))
+	e.ui.Secret(shown(list))
+	return nil
 }
 
 // takesSecret refuses to write a key into a file by redirection, or where git would commit

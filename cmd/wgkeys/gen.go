@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -102,7 +103,11 @@ func genHosts(e *env, name string, t *tunnel.Tunnel) ([]string, error) {
 	}
 	for _, host := range hosts {
 		if err := keyring.CheckHost(host); err != nil {
-			return nil, ui.Usage("no host can be named", host, err.Error(), "wgkeys gen --help")
+			hint := "wgkeys gen --help"
+			if lower := strings.ToLower(host); keyring.CheckHost(lower) == nil {
+				hint = "wgkeys gen " + lower
+			}
+			return nil, ui.Usage("no host can be named", host, err.Error(), hint)
 		}
 	}
 	return hosts, nil

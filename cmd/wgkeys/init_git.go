@@ -41,7 +41,7 @@ func offerGit(e *env, dir string) error {
 	if _, err := git.Top(dir); err == nil {
 		return nil
 	}
-	if !e.ui.Quiet && term.IsTerminal(int(os.Stdin.Fd())) {
+	if !e.ui.Quiet && git.Installed() && term.IsTerminal(int(os.Stdin.Fd())) {
 		switch yes, err := e.ui.Confirm("it is not in git, which keeps its history: git init " + ui.Quoted(dir) + "?"); {
 		case err != nil:
 			return err
@@ -49,6 +49,6 @@ func offerGit(e *env, dir string) error {
 			return git.Init(e.ctx, dir)
 		}
 	}
-	e.ui.Say("it is not in git yet: git init %s", ui.Quoted(dir))
+	e.ui.Say("it is not in git yet: %s", git.ToInit(dir))
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -29,4 +30,23 @@ func TestInitOffersGit(t *testing.T) {
 			x.shows("it is not in git yet: git init " + dir)
 		}
 	}
+}
+
+// TestInitWithoutGit: where there is no git nothing is asked, and the hint begins with git.
+func TestInitWithoutGit(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	program, err := exec.LookPath("wgkeys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Dir(program)) // which has nothing else
+	if _, err := exec.LookPath("git"); err == nil {
+		t.Fatal("git is there")
+	}
+	dir := filepath.Join(t.TempDir(), "net")
+	x := onTerminal(t, "wgkeys", "init", "--classic", dir)
+	if code := x.wait(); code != ui.ExitDone {
+		t.Fatalf("exit %d\n%s", code, x.shown())
+	}
+	x.shows("it is not in git yet: apt install git, then git init " + dir)
 }

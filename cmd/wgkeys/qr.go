@@ -153,7 +153,8 @@ func showCode(e *env, t *tunnel.Tunnel, host, out string, code *qr.Code) error {
 					need.Columns, need.Lines, size.Columns, size.Lines),
 				"a larger window or a smaller font, or "+t.Commands.Run("qr", host)+" -o FILE.png")
 		}
-		return e.ui.Secret(code.Blocks())
+		e.ui.Secret(code.Blocks())
+		return nil
 	}
 	var picture bytes.Buffer
 	if err := code.PNG(&picture); err != nil {
@@ -161,7 +162,8 @@ func showCode(e *env, t *tunnel.Tunnel, host, out string, code *qr.Code) error {
 	}
 	defer clear(picture.Bytes())
 	if out == "-" {
-		return e.ui.Secret(picture.Bytes())
+		e.ui.Secret(picture.Bytes())
+		return nil
 	}
 	return writeOut(out, foreign.File{Text: picture.Bytes(), Mode: "0600"})
 }

@@ -111,5 +111,6 @@ func showSecret(e *env) error {
 	}
 	text := k.File()
 	defer clear(text)
-	return e.ui.Secret(text)
+	e.ui.Secret(text)
+	return nil
 }

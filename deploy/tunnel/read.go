@@ -48,6 +48,8 @@ func (r *reader) unknown(n, v *node, near string) {
 	switch {
 	case plain == "privatekey" || plain == "presharedkey":
 		hint, why = r.t.Commands.Run("gen", n.hostOr("HOST")), "a secret has no place in a plain file"
+	case plain == "unmanaged":
+		why = "write managed = false"
 	case near != "":
 		why = "did you mean " + strconv.Quote(near) + "?"
 	case plain == "publickey":

@@ -21,7 +21,7 @@ import (
 func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool) error {
 	top, err := Top(dir)
 	if err != nil {
-		return fault.NewFile("no commit can be made in", dir, "it is not in git", "git init "+words.ForShell(dir))
+		return fault.NewFile("no commit can be made in", dir, "it is not in git", ToInit(dir))
 	}
 	for _, ready := range []func(context.Context, string) error{finished, identified, signed} {
 		if err := ready(ctx, top); err != nil {

@@ -41,7 +41,7 @@ func failed(ctx context.Context, c *exec.Cmd, err error, dir, said string) error
 	case strings.Contains(why, "GIT_DISCOVERY_ACROSS_FILESYSTEM"):
 		hint = "export GIT_DISCOVERY_ACROSS_FILESYSTEM=1, then this again"
 	case strings.Contains(why, "not a git repository") && !inGit(dir):
-		hint = "git init " + words.ForShell(dir)
+		hint = ToInit(dir)
 	}
 	return fault.NewFile("git failed in", dir, why, hint)
 }
@@ -72,6 +72,22 @@ func noWay(dir string) error {
 	return fault.NewFile("git cannot enter", dir,
 		"it is run as "+whose+", whose checkout it is, and a folder above lets only others in",
 		"namei -l "+d+" shows which one; where the checkout is to be yours: chown -R $(id -un): "+d)
+}
+
+// ToInit is the command that makes a repository of dir, after the one that brings git where there
+// is none.
+func ToInit(dir string) string {
+	init := "git init " + words.ForShell(dir)
+	if !Installed() {
+		return howToInstall() + ", then " + init
+	}
+	return init
+}
+
+// Installed reports whether there is a git on this machine.
+func Installed() bool {
+	_, err := exec.LookPath("git")
+	return err == nil
 }
 
 // howToInstall is the command that installs git on this system.

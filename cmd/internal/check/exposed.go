@@ -46,7 +46,7 @@ func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	tops := r.Tops()
 	if tops == nil {
 		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: what was encrypted to whom before is not known",
-			"git init "+ui.Quoted(r.Dir))
+			git.ToInit(r.Dir))
 	}
 	if err := r.RequireCheckedOut(ctx); err != nil {
 		return nil, err

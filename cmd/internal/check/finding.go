@@ -70,6 +70,8 @@ func (r *report) fault(f Finding, err error) {
 		if len(hints) > 1 && errors.Is(err, vault.ErrNoIdentity) { // what the identity that there is lacks comes first
 			f.Hint = hints[1] + "; or " + hints[0]
 		}
+	} else if f.Check == "tunnel" {
+		f.Hint = "mend that line; wgkeys help tunnel says what each key means"
 	} else if f.Host != "" {
 		f.Hint = "git log -p -- vault/" + f.Host + " keyring/" + f.Host
 	}

@@ -194,7 +194,7 @@ func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here 
 	top, err := git.Top(dir)
 	if err != nil {
 		return nil, fault.NewFile("not in git:", r.Dir, "neither it nor a folder above it has a .git",
-			"git init "+ui.Quoted(r.Dir))
+			git.ToInit(r.Dir))
 	}
 	known, err := knownSecrets(r)
 	if err != nil {

@@ -23,6 +23,24 @@ func TestThere(t *testing.T) {
 	}
 }
 
+// TestThereAs: a command on the host that this machine was said to be says so again.
+func TestThereAs(t *testing.T) {
+	for hint, want := range map[string]string{
+		"wgkeys push basalt":                       "wgkeys push --host basalt basalt",
+		"git pull, then wgkeys push -t wg0 basalt": "git pull, then wgkeys push -t wg0 --host basalt basalt",
+		"wgkeys push shale":                        "wgkeys push shale",
+		"wgkeys push --host basalt basalt":         "wgkeys push --host basalt basalt",
+		"wgkeys rotate basalt":                     "wgkeys rotate basalt",
+	} {
+		if got := (&UI{Self: "basalt"}).There(hint); got != want {
+			t.Errorf("%q: %q", hint, got)
+		}
+		if got := (&UI{}).There(hint); got != hint {
+			t.Errorf("without --host, %q: %q", hint, got)
+		}
+	}
+}
+
 func TestElsewhere(t *testing.T) {
 	for _, x := range []struct {
 		here, folder string

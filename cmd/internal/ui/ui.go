@@ -63,6 +63,7 @@ type UI struct {
 	TellEnd        bool            // see [EndFlag]
 	End            <-chan struct{} // closed when the user has ended the run
 	Folder         string          // that of -C, if the user is outside of it
+	Self           string          // that of --host, if it is not this machine's name
 	Colours        bool            // colours on standard output
 	Dumb           bool            // the terminal can only append
 	Pager          string          // a shell command that shows long texts; "": none
@@ -172,9 +173,9 @@ func (u *UI) TerminalSize() (size Size, ok bool) {
 }
 
 // Secret prints a secret after TakesSecret.
-func (u *UI) Secret(text []byte) error {
+func (u *UI) Secret(text []byte) {
 	_, err := u.Stdout.Write(text)
-	return err
+	u.wrote(err)
 }
 
 // Event prints something that happened, for programs: one line.
