@@ -25,4 +25,4 @@ func CheckPortable(name string) error {
 
 func oneToNine(s string) bool { return len(s) == 1 && '1' <= s[0] && s[0] <= '9' }
 
-var errDevice = errors.New("Windows keeps that name for a device, and no clone there can have its files")
+var errDevice = errors.New("on Windows the name is that of a device, and no clone there can have its files")

@@ -49,7 +49,7 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 			&cli.BoolFlag{Name: "all", Usage: "every host that is managed, as without HOST"},
 			jobsFlag, stopAfterFlag,
-			tunnelFlag, identityFlag, dryRunFlag, jsonFlag, commitFlag, timeoutFlag,
+			tunnelFlag, identityFlag, hostFlag, dryRunFlag, jsonFlag, commitFlag, timeoutFlag,
 		},
 	}, doRotate
 }

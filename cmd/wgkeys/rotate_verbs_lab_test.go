@@ -21,6 +21,7 @@ var rotationTests = []struct {
 }{
 	{"Status", rotationStatus},
 	{"DryRun", rotationDryRun},
+	{"Named", rotationNamed},
 	{"CannotHold", rotationCannotHold},
 	{"Asks", rotationAsks},
 	{"Events", rotationEvents},
@@ -67,6 +68,16 @@ func rotationNoIdentity(t *testing.T, u *labtest.Users) {
 	}
 	if r := u.Run(u.Basalt, "wgkeys rotate -y basalt"); r.Code != ui.ExitDone {
 		t.Errorf("rotate with one: exit %d\n%s", r.Code, r.Stderr)
+	}
+}
+
+// rotationNamed: this machine's name is that of no host, and --host says which one it is.
+func rotationNamed(t *testing.T, u *labtest.Users) {
+	const desk = "unshare -u sh -c 'hostname desk; "
+	before := publicKeyOf(u, "shale")
+	u.Must(u.Basalt, desk+"wgkeys rotate -y --host basalt shale'")
+	if publicKeyOf(u, "shale") == before {
+		t.Error("shale has its old key")
 	}
 }
 

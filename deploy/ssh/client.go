@@ -37,6 +37,8 @@ type Client struct {
 	Limit  time.Duration
 	Note   func(text string)    // called with the reason why a connection is tried again; may be nil
 	Remark func(lines []string) // called with ssh's own warnings about the connection; may be nil
+
+	Unknown func() string // returns the end of the hint if no address of the host is known; may be nil
 }
 
 // ownFault is the exit status of ssh if ssh itself failed; otherwise it is that of the
@@ -201,5 +203,9 @@ func (u unreachable) Is(target error) bool { return target == ErrUnreachable }
 
 func (c *Client) unreachable(said *hearing) error {
 	why := cmp.Or(said.onTheWay(), said.last(), "ssh gave no reason")
-	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+words.ForShell(c.dest())+" true")
+	hint := "ssh " + words.ForShell(c.dest()) + " true"
+	if c.Unknown != nil && strings.Contains(why, "Could not resolve hostname") {
+		hint += c.Unknown()
+	}
+	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, hint)
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,8 +60,16 @@ func (h *Hosts) Runner(t *tunnel.Tunnel, host string) ssh.Runner {
 	if h.IsLocal(t, host) {
 		return ssh.Local{Limit: h.Limit}
 	}
-	dest, _ := t.SSH(host)
-	return h.client(host, dest)
+	dest, elsewhere := t.SSH(host)
+	c := h.client(host, dest)
+	c.Unknown = func() string {
+		short, err := ShortName()
+		if elsewhere || h.Self != "" || err != nil || slices.Contains(t.Hosts(), short) {
+			return ""
+		}
+		return "; if it is this machine: --host " + host // whose name is that of no host
+	}
+	return c
 }
 
 // client reaches a host by its destination.

@@ -15,7 +15,7 @@ var inRepository = lazyregexp.New(`(^|[ (])(git|wgkeys) [a-z-]|(^|[ '"])(vault|k
 var saysWhere = lazyregexp.New(` -C |git init |wgkeys init`)
 
 // toHost matches a command that works on one host, as far as its name.
-var toHost = lazyregexp.New(`\bwgkeys (apply|confirm|down|install|plan|push|status|uninstall)((?: -t [^ ]+)?) ([a-z0-9_-]+)`)
+var toHost = lazyregexp.New(`\bwgkeys (apply|confirm|down|install|plan|push|rotate|status|uninstall)((?: -t [^ ]+)?) ([a-z0-9_-]+)`)
 
 // There returns a hint for the user's working folder: if the repository was named with -C,
 // it begins with that folder. A hint for a host says so itself. A command on the host that

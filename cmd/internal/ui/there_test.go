@@ -30,7 +30,7 @@ func TestThereAs(t *testing.T) {
 		"git pull, then wgkeys push -t wg0 basalt": "git pull, then wgkeys push -t wg0 --host basalt basalt",
 		"wgkeys push shale":                        "wgkeys push shale",
 		"wgkeys push --host basalt basalt":         "wgkeys push --host basalt basalt",
-		"wgkeys rotate basalt":                     "wgkeys rotate basalt",
+		"wgkeys rotate basalt":                     "wgkeys rotate --host basalt basalt",
 	} {
 		if got := (&UI{Self: "basalt"}).There(hint); got != want {
 			t.Errorf("%q: %q", hint, got)
