@@ -349,7 +349,11 @@ func (u *UI) tell(kind string, err error) {
 		}
 		u.talk(wrapped(Printable(line), columns))
 	}
-	for _, hint := range fault.Hints(err) {
+	hints := fault.Hints(err)
+	if len(hints) == 0 && aboutDisk(err) != "" {
+		hints = []string{aboutDisk(err)}
+	}
+	for _, hint := range hints {
 		u.talk("hint: " + u.There(hint))
 	}
 }

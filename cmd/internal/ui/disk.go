@@ -1,0 +1,31 @@
+package ui
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"wgkeys/keyring/fault"
+)
+
+// aboutDisk is the hint for a file that could not be written, where the error has none of its
+// own: any file may be the one for which there is no room.
+func aboutDisk(err error) string {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok || f.Host != "" || f.File == "" {
+		return ""
+	}
+	at := filepath.Dir(f.File)
+	for _, err := os.Stat(at); err != nil && at != filepath.Dir(at); _, err = os.Stat(at) {
+		at = filepath.Dir(at) // it was not made, or is gone again
+	}
+	folder := Quoted(at)
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return "df -h " + folder + "; df -i " + folder
+	case errors.Is(err, syscall.EROFS):
+		return "findmnt -T " + folder
+	}
+	return ""
+}
