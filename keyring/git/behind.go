@@ -38,6 +38,12 @@ func BranchWith(ctx context.Context, dir, commit string) string {
 	return branches[0]
 }
 
+// Published reports whether a branch or a tag, of this clone or of another one, has a commit.
+func Published(ctx context.Context, dir, commit string) bool {
+	return len(lines(ctx, dir, "for-each-ref", "--count=1", "--format=%(refname)", "--contains", commit, "refs/heads",
+		"refs/remotes", "refs/tags")) > 0
+}
+
 // CatchUp is the command that brings a working tree up to date: with a branch of this
 // clone, or if that is "", from its upstream. It is "" if neither is known.
 func CatchUp(ctx context.Context, dir, with string) string {

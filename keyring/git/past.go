@@ -24,6 +24,8 @@ const (
 	// not included: the working tree does not come from them.
 	CheckedOut Commits = "HEAD"
 	Everywhere Commits = "--all" // all that branches and tags reach
+	// what they ever reached in this clone, as before a reset, or in a stash (git-reflog(1))
+	Before Commits = "--reflog"
 )
 
 // Versions calls do with each version, of at most limit bytes, that a file at one of paths

@@ -201,11 +201,15 @@ func (s *HostStatus) Expected(k keyring.PublicKey) bool {
 // does not know that key, the hint does not restore the old one.
 func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.PublicKey,
 	command string) (finding, hint string) {
+	had := what
 	if err := s.past.MayReplace(ctx, s.Host, s.Tunnel, "", s.Key.String(), has.String()); err != nil {
 		what += ", and the clone may be behind; git pull, or if nobody has that key"
 		command = "rotate --unknown"
 		if s.Live.IsZero() { // a rotation is done in a tunnel that is up
 			command = "push --unknown"
+		}
+		if repo.IsLater(err) {
+			what, command = had+", which its history has as a later one; how to bring that back is said by", "push"
 		}
 	}
 	if other := s.past.OtherHost(s.Host, has.String()); other != "" {

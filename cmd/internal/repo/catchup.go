@@ -64,10 +64,46 @@ func (k *KeyHistory) CatchUp(ctx context.Context, tunnel, peer, has string, c Co
 	if err != nil {
 		on = ""
 	}
+	if left := k.leftBehind(ctx, tunnel, peer, has, c); left != "" && on == "" {
+		return left + "; " + otherwise
+	}
 	if pull := git.CatchUp(ctx, top, on); pull != "" {
 		return fmt.Sprintf("%s, then %s; %s", pull, c.again(), otherwise)
 	}
 	return "work in the newest copy of the repository; " + otherwise
+}
+
+// leftBehind is how to restore a key from a commit that no branch has any more, as after a reset
+// to what somebody else has pushed by force, or from a stash; "": there is none.
+func (k *KeyHistory) leftBehind(ctx context.Context, tunnel, peer, has string, c Command) string {
+	commit, files := "", k.pairOf(tunnel, peer, c)
+	top, err := versions(ctx, git.Before, files[:1], func(fingerprint string, v git.Version) {
+		if fingerprint == has {
+			commit = v.First
+		}
+	})
+	if err != nil || commit == "" || git.Published(ctx, top, commit) || !git.Has(ctx, top, commit, files...) {
+		return ""
+	}
+	return restore(top, commit, files) + ", which no branch has any more, then " + c.again()
+}
+
+// restore is the command that takes files from a commit.
+func restore(top, commit string, files []string) string {
+	names := ""
+	for _, file := range files {
+		names += " " + ui.Quoted(file)
+	}
+	return fmt.Sprintf("git -C %s checkout %.10s --%s", ui.Quoted(top), commit, names)
+}
+
+// pairOf are the two files of a key.
+func (k *KeyHistory) pairOf(tunnel, peer string, c Command) []string {
+	r := k.Repo
+	if peer != "" {
+		return []string{r.PSKFile(tunnel, c.Host, peer).Path, r.PSKFile(tunnel, peer, c.Host).Path}
+	}
+	return []string{r.Ring.Path(c.Host, tunnel), r.Vault.Path(c.Host, vault.KeyFile(tunnel))}
 }
 
 // putBack is how to restore a key that a commit has removed.
@@ -75,23 +111,14 @@ func (k *KeyHistory) putBack(ctx context.Context, tunnel, peer, has string, c Co
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	otherwise := "; if the older key is right: " + c.unknown()
-	r := k.Repo
-	files := []string{r.Ring.Path(c.Host, tunnel), r.Vault.Path(c.Host, vault.KeyFile(tunnel))}
-	if peer != "" {
-		files = []string{r.PSKFile(tunnel, c.Host, peer).Path, r.PSKFile(tunnel, peer, c.Host).Path}
-	}
-	commit := ""
+	commit, files := "", k.pairOf(tunnel, peer, c)
 	top, err := versions(ctx, git.CheckedOut, files[:1], func(fingerprint string, v git.Version) {
 		if fingerprint == has {
 			commit = v.First
 		}
 	})
 	if err == nil && commit != "" && git.Has(ctx, top, commit, files...) {
-		names := ""
-		for _, file := range files {
-			names += " " + ui.Quoted(file)
-		}
-		return fmt.Sprintf("git -C %s checkout %.10s --%s, then %s%s", ui.Quoted(top), commit, names, c.again(), otherwise)
+		return restore(top, commit, files) + ", then " + c.again() + otherwise
 	}
 	if all, err := k.ofAll(ctx, peer); err == nil && all.first[has] != "" { // a file of a host with another name
 		return fmt.Sprintf("git -C %s show %.10s", ui.Quoted(all.top), all.first[has]) + otherwise

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"path"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,13 @@ type notKnown struct {
 }
 
 func (n *notKnown) Error() string { return "the repository may be behind: " + n.why }
+
+// IsLater reports whether an error of [KeyHistory.MayReplace] is about a key that the history has as
+// a later one: a revert or a merge has taken it away.
+func IsLater(err error) bool {
+	n, ok := errors.AsType[*notKnown](err)
+	return ok && n.later
+}
 
 // MayReplace refuses to replace the key with fingerprint has by the one with fingerprint
 // want, in a file of host, unless the former is known to be older. The fingerprint of a
