@@ -151,3 +151,41 @@ func TestLabApplyTwoUplinks(t *testing.T) {
 		t.Errorf("plan exits %d: %s", r.Code, r.Stderr)
 	}
 }
+
+// TestLabApplyIPsecThrough: a policy of IPsec that blocks what a router forwards from its peers is
+// told of, and one that blocks others, or comes behind one that passes them, is not.
+func TestLabApplyIPsecThrough(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	lan := u.NewHost("lan")
+	if err := u.Link(u.Shale, "eth1", lan, "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	u.Must(u.Shale, "ip address add 10.20.0.1/16 dev eth1")
+	u.Must(lan, "ip address add 10.20.0.7/16 dev eth0; ip route add default via 10.20.0.1")
+	u.Tunnel(strings.Replace(pastTunnel, "\n\n[hosts.basalt]", "\nroutes = [\"10.20.0.0/16\"]\nforward = true\n\n[hosts.basalt]", 1))
+	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q")
+	const blocks = "ip xfrm policy add dir out src 10.7.0.0/24 dst 10.20.0.0/16 action block priority 100; "
+	for _, c := range []struct {
+		name, set string
+		lost      bool
+	}{
+		{"none", "", false}, {"of them", blocks, true},
+		{"of others", "ip xfrm policy add dir out src 10.8.0.0/24 dst 10.20.0.0/16 action block", false},
+		{"behind one that passes", blocks + "ip xfrm policy add dir out src 10.7.0.0/16 dst 10.20.0.0/16 priority 1", false},
+	} {
+		u.Must(u.Shale, ": ; "+c.set)
+		wait := "10"
+		if c.lost {
+			wait = "1"
+		}
+		if r := u.Run(u.Basalt, "ping -n -c 1 -w "+wait+" 10.20.0.7"); (r.Code != 0) != c.lost {
+			t.Errorf("%s: ping exits %d", c.name, r.Code)
+		}
+		r := u.Run(u.Basalt, "wgkeys plan shale")
+		if strings.Contains(r.Stderr, "finding: nothing that peers send to 10.20.0.0/16 through this host gets there: an IPsec policy of this host blocks it: ip xfrm policy\n") != c.lost {
+			t.Errorf("%s: plan exits %d: %s", c.name, r.Code, r.Stderr)
+		}
+		u.Must(u.Shale, "ip xfrm policy flush")
+	}
+}

@@ -16,6 +16,7 @@ func findIPsec(p *planner) {
 	slices.SortStableFunc(list, func(a, b IPsecPolicy) int { return cmp.Compare(a.Priority, b.Priority) })
 	findIPsecInside(p, list)
 	findIPsecOutside(p, list)
+	findIPsecThrough(p, list)
 }
 
 func findIPsecInside(p *planner, list []IPsecPolicy) {
@@ -102,5 +103,31 @@ func findIPsecOutside(p *planner, list []IPsecPolicy) {
 	}
 	if lost != nil {
 		p.find("nothing can be sent to %s, OUTSIDE: an IPsec policy of this host blocks it: ip xfrm policy", firstOf(lost))
+	}
+}
+
+// findIPsecThrough finds networks to which this host forwards nothing of what peers send: a policy
+// for what a host sends is asked for what it forwards as well (ip_forward, ip6_forward).
+func findIPsecThrough(p *planner, list []IPsecPolicy) {
+	var lost []string
+	for _, to := range p.state.Through {
+		if to.Unrouted || to.Part { // a part may be closed on purpose
+			continue
+		}
+		var from []netip.Addr
+		for i := range p.view.Peers {
+			for _, a := range p.view.Peers[i].AllowedIPs {
+				if a.IsSingleIP() && a.Addr().Is4() == to.Addr.Is4() {
+					from = append(from, a.Addr())
+				}
+			}
+		}
+		if policy := policyOf(list, &sentPacket{source: from, dest: to.Addr}); policy != nil && policy.Blocks {
+			lost = append(lost, to.Prefix.String())
+		}
+	}
+	if lost != nil {
+		p.find("nothing that peers send to %s through this host gets there: an IPsec policy of this host blocks it: ip xfrm policy",
+			firstOf(lost))
 	}
 }
