@@ -133,7 +133,8 @@ func TestLabApplyTwoUplinks(t *testing.T) {
 	}
 	u.Must(u.Router, "ip address add 192.0.3.1/24 dev shale1")
 	u.Must(u.Shale, "ip address add 192.0.3.7/24 dev eth1; ip route add default via 192.0.3.1 metric 900")
-	file := strings.NewReplacer(`endpoint  = "93.93.130.7" `, `endpoint  = "192.0.3.7"`, "[hosts.basalt]", "[hosts.basalt]\nkeepalive = 5").Replace(demo.FirstTunnel)
+	file := strings.NewReplacer(`endpoint  = "93.93.130.7" `, `endpoint  = "192.0.3.7"`,
+		"[hosts.basalt]", "[hosts.basalt]\nkeepalive = 5").Replace(demo.FirstTunnel)
 	u.Tunnel(file)
 	u.Must(u.Shale, "sysctl -w net.ipv4.conf.eth1.rp_filter=1")
 	const says = "note: what comes from the internet by eth1 is dropped, since this host sends what is for there by eth0 (rp_filter): peers reach it by eth0 alone. By eth1 as well: "
@@ -163,7 +164,8 @@ func TestLabApplyIPsecThrough(t *testing.T) {
 	}
 	u.Must(u.Shale, "ip address add 10.20.0.1/16 dev eth1")
 	u.Must(lan, "ip address add 10.20.0.7/16 dev eth0; ip route add default via 10.20.0.1")
-	u.Tunnel(strings.Replace(pastTunnel, "\n\n[hosts.basalt]", "\nroutes = [\"10.20.0.0/16\"]\nforward = true\n\n[hosts.basalt]", 1))
+	u.Tunnel(strings.Replace(pastTunnel, "\n\n[hosts.basalt]",
+		"\nroutes = [\"10.20.0.0/16\"]\nforward = true\n\n[hosts.basalt]", 1))
 	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q")
 	const blocks = "ip xfrm policy add dir out src 10.7.0.0/24 dst 10.20.0.0/16 action block priority 100; "
 	for _, c := range []struct {

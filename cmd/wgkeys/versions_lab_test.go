@@ -82,7 +82,8 @@ func olderDiagnosis(u *labtest.Users) {
 	u.Must(u.Basalt, "wgkeys down --quiet shale")
 	for _, verb := range []string{"plan", "status -v", "apply", "apply --confirm 0", "plan", "plan --json", "status"} {
 		r := u.Run(u.Basalt, "wgkeys "+verb+" shale")
-		if found := r.Code == ui.ExitFindings; r.Code != ui.ExitDone && !found || strings.Contains(r.Stdout+r.Stderr, "through") ||
+		if found := r.Code == ui.ExitFindings; r.Code != ui.ExitDone && !found ||
+			strings.Contains(r.Stdout+r.Stderr, "through") ||
 			strings.Contains(r.Stderr, "error") || strings.Contains(r.Stderr, "upgrade") {
 			u.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
 		}

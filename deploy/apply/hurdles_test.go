@@ -207,7 +207,8 @@ func TestForwardingReadOnly(t *testing.T) {
 		}
 		state.Hurdles.Fixed = map[string]string{}
 		for key, value := range map[string]string{all: router, "net/ipv6/conf/default/forwarding": router,
-			"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth0/forwarding": "1", "net/ipv4/conf/default/forwarding": "1", force: "0", "net/ipv6/conf/eth0/force_forwarding": "0"} {
+			"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth0/forwarding": "1", "net/ipv4/conf/default/forwarding": "1",
+			force: "0", "net/ipv6/conf/eth0/force_forwarding": "0"} {
 			state.Sysctls[key] = value
 		}
 		for key := range state.Sysctls {

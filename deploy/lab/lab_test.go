@@ -242,7 +242,8 @@ func TestWaitAddressesOfALinkThatComesUp(t *testing.T) {
 	}
 	must(t, shale.IP("link set extra0 state up"))
 	must(t, shale.WaitAddresses(t.Context()))
-	if addrs := run(t, shale, "ip", "-6", "-oneline", "address", "show", "scope", "link"); strings.Count(addrs, "fe80::") != 2 {
+	addrs := run(t, shale, "ip", "-6", "-oneline", "address", "show", "scope", "link")
+	if strings.Count(addrs, "fe80::") != 2 {
 		t.Errorf("not one address for each link:\n%s", addrs)
 	}
 }

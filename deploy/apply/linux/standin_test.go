@@ -22,7 +22,8 @@ func TestStandInsCanBeUsed(t *testing.T) {
 		must(t, h.StandIn(t.Context(), "eth0", was))
 		// An address without its local route gets nothing, whatever its flags are.
 		local := 0
-		routes, err := netlink.RouteListFiltered(unix.AF_INET6, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+		routes, err := netlink.RouteListFiltered(unix.AF_INET6, &netlink.Route{Table: unix.RT_TABLE_LOCAL},
+			netlink.RT_FILTER_TABLE)
 		must(t, err)
 		for _, r := range routes {
 			if r.Dst != nil && prefix.Contains(netip.AddrFrom16([16]byte(r.Dst.IP.To16()))) {

@@ -56,7 +56,8 @@ func (t *throughs) refuses(uplink string) (by string, err error) {
 		if !ok || a.Scope != unix.RT_SCOPE_UNIVERSE {
 			continue
 		}
-		if _, err := t.ask(p.Addr(), internet, link.Attrs().Index); !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EINVAL) {
+		_, err := t.ask(p.Addr(), internet, link.Attrs().Index)
+		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EINVAL) {
 			continue
 		}
 		if r, err := t.ask(internet, netip.Addr{}, 0); err == nil && r.link != link.Attrs().Index {
