@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 func genCommand() (*cli.Command, func(*env) error) {
@@ -101,11 +102,15 @@ func genHosts(e *env, name string, t *tunnel.Tunnel) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	commands := words.Commands{Tunnel: e.cli.String("tunnel")}
+	if t != nil {
+		commands = t.Commands
+	}
 	for _, host := range hosts {
 		if err := keyring.CheckHost(host); err != nil {
 			hint := "wgkeys gen --help"
 			if lower := strings.ToLower(host); keyring.CheckHost(lower) == nil {
-				hint = "wgkeys gen " + lower
+				hint = commands.Run("gen", lower)
 			}
 			return nil, ui.Usage("no host can be named", host, err.Error(), hint)
 		}

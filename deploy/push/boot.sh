@@ -10,7 +10,7 @@
 # with a code of the shell, and has read none of what the controller asks.
 set +ax -f;
 echo;
-read -r m </proc/sys/kernel/random/boot_id && read -r n p r q </proc/self/mountinfo && echo "machine $m $n $r";
+read -r m </proc/sys/kernel/random/boot_id && read -r n p d r q </proc/self/mountinfo && echo "machine $m $n $r";
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH;
 w=$(command -v wgkeys) && [ -s "$w" ] || w=;
 { [ -O /proc/sys ] || [ "$(id -u)" = 0 ]; } 2>/dev/null || {
