@@ -40,6 +40,7 @@ var rotationTests = []struct {
 	{"KeyFileIsALink", rotationKeyFileIsALink},
 	{"BehindApply", rotationBehindApply},
 	{"NoIdentity", rotationNoIdentity},
+	{"Deleted", rotationDeleted},
 	{"BehindStolen", rotationBehindStolen},
 }
 
@@ -68,6 +69,29 @@ func rotationNoIdentity(t *testing.T, u *labtest.Users) {
 	}
 	if r := u.Run(u.Basalt, "wgkeys rotate -y basalt"); r.Code != ui.ExitDone {
 		t.Errorf("rotate with one: exit %d\n%s", r.Code, r.Stderr)
+	}
+}
+
+// rotationDeleted: a host whose private key was deleted from the vault is not taken for one that
+// makes its keys itself.
+func rotationDeleted(t *testing.T, u *labtest.Users) {
+	u.Must(u.Basalt, `git init -q && git add -A && git -c user.name=who -c user.email=where commit -q -m keys
+		rm vault/shale/wg0.key.age`)
+	defer u.Must(u.Basalt, "rm -rf .git")
+	before := publicKeyOf(u, "shale")
+	r := u.Run(u.Basalt, "wgkeys rotate -y shale")
+	_, hint, _ := strings.Cut(r.Stderr, "hint: ")
+	bring, then, _ := strings.Cut(hint, ", then ")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it was deleted there, and git has it") ||
+		!strings.HasPrefix(then, "wgkeys rotate shale; if the host is to make its key itself: wgkeys rotate --on-host shale") {
+		t.Fatalf("exit %d\n%s", r.Code, r.Stderr)
+	}
+	if now := publicKeyOf(u, "shale"); now != before {
+		t.Error("shale has another key")
+	}
+	u.Must(u.Basalt, bring+" && wgkeys rotate -y shale && wgkeys check")
+	if publicKeyOf(u, "shale") == before {
+		t.Error("shale has its old key")
 	}
 }
 

@@ -171,6 +171,22 @@ func (x *rotation) onHost() bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
+// hasNoneInGit refuses to take a host for one that makes its keys itself where its key was in
+// the vault and somebody has deleted the file.
+func (x *rotation) hasNoneInGit(ctx context.Context) error {
+	if x.o.OnHost {
+		return nil
+	}
+	past := repo.KeyHistory{Repo: x.maker.Repo}
+	bring := past.Deleted(ctx, x.host, vault.KeyFile(x.tunnel.Name), x.current)
+	if bring == "" {
+		return nil
+	}
+	return fault.NewHost("no private key in the vault for host", x.host, "it was deleted there, and git has it",
+		bring+", then "+x.tunnel.Commands.Run("rotate", x.host)+"; if the host is to make its key itself: "+
+			x.tunnel.Commands.Run("rotate --on-host", x.host))
+}
+
 // nextKey makes the next key, or takes that of an earlier rotation. It is in the vault
 // before any host has it.
 func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
@@ -190,6 +206,9 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return public, err
 	case x.onHost():
+		if err := x.hasNoneInGit(ctx); err != nil {
+			return public, err
+		}
 		which := rotate.Next
 		if x.o.Now {
 			which = rotate.Fresh // a key that the repository does not know may belong to whoever stole the old one

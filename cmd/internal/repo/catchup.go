@@ -88,6 +88,21 @@ func (k *KeyHistory) leftBehind(ctx context.Context, tunnel, peer, has string, c
 	return restore(top, commit, files) + ", which no branch has any more, then " + c.again()
 }
 
+// Deleted is the command that brings back from git the private key of a public one, of which the
+// vault has no file; "" where git has none either, as of a key that a host has made itself.
+func (k *KeyHistory) Deleted(ctx context.Context, host, file string, public keyring.PublicKey) string {
+	path, commit := k.Repo.Vault.Path(host, file), ""
+	top, err := versions(ctx, git.CheckedOut, []string{path}, func(fingerprint string, v git.Version) {
+		if fingerprint == public.String() {
+			commit = v.First
+		}
+	})
+	if err != nil || commit == "" {
+		return ""
+	}
+	return restore(top, commit, []string{path})
+}
+
 // restore is the command that takes files from a commit.
 func restore(top, commit string, files []string) string {
 	names := ""
