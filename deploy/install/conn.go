@@ -22,7 +22,9 @@ var rootScript string
 var putScript string
 
 // command is the same for every host: what differs is sent on standard input.
-var command = "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + ssh.OneLine(putScript) + "'"
+var command = sync.OnceValue(func() string {
+	return "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + ssh.OneLine(putScript) + "'"
+})
 
 // The protocol, one line each:
 //
@@ -72,7 +74,7 @@ type conn struct {
 }
 
 func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
-	s := ssh.Start(ctx, r, command)
+	s := ssh.Start(ctx, r, command())
 	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
 	_, c.local = r.(ssh.Local)
 	if client, ok := r.(*ssh.Client); ok {

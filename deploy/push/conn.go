@@ -42,7 +42,7 @@ type conn struct {
 }
 
 func dial(ctx context.Context, r ssh.Runner, host string) *conn {
-	s := ssh.Start(ctx, r, command)
+	s := ssh.Start(ctx, r, command())
 	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine), asked: make(chan struct{})}
 	if over, ok := r.(*ssh.Client); ok {
 		c.dest = cmp.Or(over.Dest, host)

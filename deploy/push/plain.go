@@ -2,6 +2,7 @@ package push
 
 import (
 	_ "embed"
+	"sync"
 
 	"wgkeys/deploy/ssh"
 )
@@ -14,4 +15,6 @@ var plainScript string
 
 // command is the same for every host and every file: paths and secrets are sent on standard
 // input, so no login shell can misread them.
-var command = "exec sh -c '" + ssh.OneLine(bootScript) + "' wgkeys-push '" + ssh.OneLine(plainScript) + "'"
+var command = sync.OnceValue(func() string {
+	return "exec sh -c '" + ssh.OneLine(bootScript) + "' wgkeys-push '" + ssh.OneLine(plainScript) + "'"
+})
