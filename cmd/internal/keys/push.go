@@ -245,7 +245,7 @@ func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]pu
 		p.from[[2]string{host, f.Path}] = vault.Name{Host: host, File: name}
 		if name == t.Name+".key" {
 			err = p.privateKey(ctx, t, host, name, &f)
-			f.Machine = p.onMachine(ctx, t, host, f.Path)
+			f.Machine = p.onMachine(ctx, t, host, f)
 		} else {
 			err = p.presharedKey(t.Name, host, name, &f)
 		}

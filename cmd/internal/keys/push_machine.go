@@ -31,15 +31,20 @@ func (p *places) take(machine, path, host string) string {
 	return ""
 }
 
-// onMachine refuses a machine where the file at path is that of another host of t.
-func (p *pusher) onMachine(ctx context.Context, t *tunnel.Tunnel, host, path string) func(machine, has string) error {
+// onMachine refuses a machine where f is the file of another host of t. Who has the key that is
+// there is asked, which reads all keys of the repository, only if it is not the host's own.
+func (p *pusher) onMachine(ctx context.Context, t *tunnel.Tunnel, host string,
+	f push.File) func(machine, has string) error {
 	return func(machine, has string) error {
-		other := p.past.OtherHost(host, has)
-		if other == "" || !p.sameFile(t, other, path) ||
-			push.Machine(ctx, p.maker.Hosts.Runner(t, other), other) != machine { // its disk was copied
-			other = p.places.take(machine, path, host)
+		other := ""
+		if has != "" && has != f.Want && has != f.Next {
+			other = p.past.OtherHost(host, has)
 		}
-		if other == "" || !p.sameFile(t, other, path) {
+		if other == "" || !p.sameFile(t, other, f.Path) ||
+			push.Machine(ctx, p.maker.Hosts.Runner(t, other), other) != machine { // its disk was copied
+			other = p.places.take(machine, f.Path, host)
+		}
+		if other == "" || !p.sameFile(t, other, f.Path) {
 			return nil
 		}
 		return tunnel.OneMachine(t, host, other)

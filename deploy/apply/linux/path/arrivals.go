@@ -39,7 +39,7 @@ func Arrivals(handle *netlink.Handle, uplinks []apply.Uplink) error {
 // refuses returns the name of the link by which this host sends what is for the internet, if
 // rp_filter has it take nothing from there by another one; otherwise "".
 func (t *throughs) refuses(uplink string) (by string, err error) {
-	internet := netip.AddrFrom4([4]byte{11, 64, 0, 1})
+	internet := probes(netip.PrefixFrom(netip.IPv4Unspecified(), 0))[0]
 	link, err := t.handle.LinkByName(uplink)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return "", nil
