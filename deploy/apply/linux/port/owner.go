@@ -38,7 +38,7 @@ func Owner(nl *netlink.Handle, wg *wg.Client, port int) (owner string, taken boo
 func socketsOf(port int) []string {
 	var inodes []string
 	for _, file := range []string{"udp", "udp6"} {
-		text, _ := os.ReadFile("/proc/self/net/" + file) // without the family there are no sockets
+		text, _ := os.ReadFile("/proc/thread-self/net/" + file) // without the family there are no sockets
 		for line := range strings.Lines(string(text)) {
 			// "  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid
 			// timeout inode ...", "12: 00000000:7767 ..." (proc_pid_net(5))
