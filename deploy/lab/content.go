@@ -78,13 +78,19 @@ func (h *Host) write(name string, data []byte, mode fs.FileMode, flag int) error
 }
 
 // Install copies a program of the machine, given by its path, into the host's
-// /usr/local/bin as name.
+// /usr/local/bin as name. One that is there is replaced as a package manager does it: the old
+// file may be a running program, which cannot be written to (ETXTBSY of execve(2)).
 func (h *Host) Install(name, program string) error {
 	b, err := os.ReadFile(program)
 	if err != nil {
 		return fault.WrapHost(err, "cannot install a program on host", h.name, "")
 	}
-	return h.WriteFile("/usr/local/bin/"+name, b, 0o755)
+	installed := "/usr/local/bin/" + name
+	if err := h.WriteFile(installed+".new", b, 0o755); err != nil {
+		return err
+	}
+	_, err = h.Run(context.Background(), "mv", "-f", "--", installed+".new", installed)
+	return err
 }
 
 // Uninstall removes a program from the host, wherever it is installed there. The machine

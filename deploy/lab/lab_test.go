@@ -118,6 +118,10 @@ func TestInstallAndUninstall(t *testing.T) {
 		t.Errorf("installed at %q", got)
 	}
 	run(t, shale, "wgkeys", "true")
+	must(t, shale.Install("sleeper", "/usr/bin/sleep"))
+	run(t, shale, "sh", "-c", "sleeper 1000 >/dev/null 2>&1 &")
+	must(t, shale.Install("sleeper", "/usr/bin/env")) // a running program cannot be written to
+	run(t, shale, "sleeper", "true")
 	must(t, shale.Uninstall("ping"))
 	if out, err := shale.Run(t.Context(), "sh", "-c", "command -v ping"); err == nil {
 		t.Errorf("still there: %s", out)
