@@ -61,7 +61,8 @@ func downCommand() (*cli.Command, func(*env) error) {
 		Usage:       "undo apply: restore everything as it was before",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine, where neither repository nor tunnel file is needed.",
-		Flags:       []cli.Flag{allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag},
+		Flags: []cli.Flag{allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, ofFlag, ofKeyFlag, dryRunFlag,
+			jsonFlag, timeoutFlag},
 	}, doDown
 }
 

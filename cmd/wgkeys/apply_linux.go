@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/host"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/words"
 )
@@ -215,7 +216,24 @@ func sayDone(e *env, plan *apply.Plan) {
 	}
 }
 
+// checkOwner refuses to work on a host that is another one than the caller takes it for.
+func checkOwner(e *env, tunnels ...string) error {
+	o := host.Owner{Host: e.cli.String(ui.OfFlag)}
+	if o.Host == "" {
+		return nil
+	}
+	for _, text := range e.cli.StringSlice(ui.OfKeyFlag) {
+		if k, err := keyring.ParsePublicKey([]byte(text)); err == nil {
+			o.Keys = append(o.Keys, k)
+		}
+	}
+	return o.Check(tunnels...)
+}
+
 func downHere(e *env, name string) error {
+	if err := checkOwner(e, name); err != nil {
+		return err
+	}
 	if !e.cli.Bool("dry-run") && abandoned() {
 		return errAbandoned("tunnel", name, "wgkeys down")
 	}

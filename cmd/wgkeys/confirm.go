@@ -12,7 +12,7 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 		Usage:       "keep what apply did, before it is undone",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: if that fails the host undoes the apply.",
-		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, tokenFlag, jsonFlag, timeoutFlag},
+		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, ofFlag, ofKeyFlag, tokenFlag, jsonFlag, timeoutFlag},
 	}, doConfirm
 }
 

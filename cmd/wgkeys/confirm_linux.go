@@ -5,6 +5,9 @@ import (
 )
 
 func confirmHere(e *env, name string) error {
+	if err := checkOwner(e, name); err != nil {
+		return err
+	}
 	waited, err := host.Confirm(e.ctx, name, host.Options{Token: e.cli.String("token"),
 		Report: func(event host.Event) { tellEvent(e, event, nil) }})
 	if err == nil && !waited {

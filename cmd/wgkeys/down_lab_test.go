@@ -6,6 +6,7 @@ import (
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
+	"wgkeys/cmd/internal/ui"
 )
 
 // fullTunnel has shale do all that apply can do to a host: both families,
@@ -97,4 +98,46 @@ func TestLabDownLeavesOthersChanges(t *testing.T) {
 	u.Want("shale", u.Must(u.Shale, "sysctl net.ipv4.tcp_mtu_probing "+forwardingOf(u)+"; nft list tables"),
 		"net.ipv4.tcp_mtu_probing = 2", forwardingOf(u)+" = 0", "table inet foreign")
 	u.Must(u.Shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
+}
+
+// TestLabDownOneMachine: two hosts of the tunnel file lead to one machine. What is done without a
+// view, by the name of the host that has no tunnel there, does not touch that of the other. A
+// host that was renamed is known by its key.
+func TestLabDownOneMachine(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, `printf 'Host slate\nHostName 93.93.130.7\nUser root\nHostKeyAlias 93.93.130.7\n' >>/root/.ssh/config
+		printf '[hosts.slate]\nssh = "slate"\naddresses = ["2001:db8:7767::3/128"]\n' >>tunnels/wg0.toml
+		wgkeys gen -q slate; wgkeys push shale`)
+	view := u.Must(u.Basalt, "wgkeys show --json shale")
+	u.Write(u.Shale, "/run/shale.view", view)
+	u.Must(u.Shale, "wgkeys apply -q --view /run/shale.view --confirm 5m")
+	const other = `this is not the machine of host "slate": its tunnel is that of shale, and ssh leads here by both names`
+	refused := func(verb string, code int) {
+		t.Helper()
+		r := u.Run(u.Basalt, "wgkeys "+verb)
+		if r.Code != code || !strings.Contains(r.Stderr, other) || !strings.Contains(r.Stderr, "[hosts.slate]; if it is its machine: wgkeys apply slate") {
+			t.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
+		}
+		u.Must(u.Shale, "wg show wg0 && command -v wgkeys && test -e /etc/wireguard/wg0.key")
+	}
+	refused("confirm slate", ui.ExitFailed)
+	refused("down slate", ui.ExitFailed) // nor is the apply that waits undone
+	u.Must(u.Basalt, "wgkeys confirm shale")
+	refused("down slate", ui.ExitFailed)
+	refused("down -n slate", ui.ExitFailed)
+	refused("down 'slat*'", ui.ExitFailed)
+	refused("uninstall -y slate", ui.ExitFailed)
+	refused("uninstall -y --keys slate", ui.ExitFailed)
+	r := u.Run(u.Basalt, "wgkeys down slate shale")
+	if r.Code != ui.ExitSome || !strings.Contains(r.Stderr, other) || !strings.Contains(r.Stderr, "fixed: wgkeys down slate\n") {
+		t.Errorf("down of both exits %d: %s", r.Code, r.Stderr)
+	}
+	if u.Run(u.Shale, "wg show wg0").Code == 0 {
+		t.Error("the tunnel of shale is up")
+	}
+	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys mv -y shale stone && wgkeys down stone")
+	if u.Run(u.Shale, "wg show wg0").Code == 0 {
+		t.Error("the tunnel of a host that was renamed is up")
+	}
 }

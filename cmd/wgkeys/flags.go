@@ -18,7 +18,10 @@ var (
 	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be done, and do nothing"}
 	jsonFlag   = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
 	commitFlag = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
-	hostFlag   = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
+	// ofFlag and ofKeyFlag say on a host which one the caller takes it for.
+	ofFlag    = &cli.StringFlag{Name: ui.OfFlag, Hidden: true}
+	ofKeyFlag = &cli.StringSliceFlag{Name: ui.OfKeyFlag, Hidden: true}
+	hostFlag  = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
 )
 
 // habits are the flags that all verbs know.

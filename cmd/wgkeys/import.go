@@ -49,7 +49,7 @@ func importCommand() (*cli.Command, func(*env) error) {
 			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest if something cannot be expressed"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the tunnel file, and write nothing"},
 			&cli.BoolFlag{Name: "live", Usage: "read the running tunnels of this machine, or over ssh of each HOST"},
-			takeOverFlag, undoFlag, hiddenViewFlag,
+			takeOverFlag, undoFlag, hiddenViewFlag, ofFlag, ofKeyFlag,
 			commitFlag,
 		},
 	}, doImport

@@ -78,7 +78,7 @@ func applying(c *crew, o remote.ApplyOptions) task {
 func downMany(e *env) error {
 	return onCrew(e, func(c *crew) task {
 		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
-			return hosts.Down(ctx, c.tunnel, host, e.cli.Bool("dry-run"))
+			return hosts.Down(ctx, c.tunnel, host, ownKeys(c.repo, host, c.tunnel), e.cli.Bool("dry-run"))
 		}
 	})
 }
@@ -87,7 +87,7 @@ func downMany(e *env) error {
 func confirmMany(e *env) error {
 	return onCrew(e, func(c *crew) task {
 		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
-			return hosts.Confirm(ctx, c.tunnel, host, "", 0)
+			return hosts.ConfirmAny(ctx, c.tunnel, host, ownKeys(c.repo, host, c.tunnel))
 		}
 	})
 }

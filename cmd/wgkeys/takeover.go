@@ -41,9 +41,9 @@ func doTakeOver(e *env) error {
 func doGiveBack(e *env) error { return onHost(e, giveBackTaken, giveBackThere) }
 
 func giveBackThere(e *env, host string) error {
-	t, err := tunnelOf(e, host)
+	t, own, err := tunnelOf(e, host)
 	if err != nil {
 		return err
 	}
-	return e.hosts.GiveBack(e.ctx, t, host, e.cli.Bool("dry-run"))
+	return e.hosts.GiveBack(e.ctx, t, host, own, e.cli.Bool("dry-run"))
 }

@@ -90,6 +90,9 @@ func giveBackTaken(e *env) error {
 }
 
 func giveBackHere(e *env, name string) error {
+	if err := checkOwner(e, name); err != nil {
+		return err
+	}
 	r, err := giveBack(e, name)
 	if r == nil || err != nil {
 		return err

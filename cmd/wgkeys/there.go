@@ -6,22 +6,23 @@ import (
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 )
 
-// tunnelOf is the tunnel of the command; host must be in it.
-func tunnelOf(e *env, host string) (*tunnel.Tunnel, error) {
+// tunnelOf is the tunnel of the command, in which host must be, and the host's own public keys.
+func tunnelOf(e *env, host string) (*tunnel.Tunnel, remote.Own, error) {
 	r, err := e.repo()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t, err := e.tunnel(r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err = t.KeyFiles(host); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t, requireManaged(e, t, host)
+	return t, ownKeys(r, host, t), requireManaged(e, t, host)
 }
 
 // requireManaged refuses to work on a host that nobody logs in to.
@@ -38,20 +39,33 @@ func requireManaged(e *env, t *tunnel.Tunnel, host string) error {
 
 // confirmThere confirms what waits on another host.
 func confirmThere(e *env, host string) error {
-	t, err := tunnelOf(e, host)
+	t, own, err := tunnelOf(e, host)
 	if err != nil {
 		return err
 	}
-	return e.hosts.Confirm(e.ctx, t, host, "", 0)
+	return e.hosts.ConfirmAny(e.ctx, t, host, own)
 }
 
 // downThere makes another host undo its apply.
 func downThere(e *env, host string) error {
-	t, err := tunnelOf(e, host)
+	t, own, err := tunnelOf(e, host)
 	if err != nil {
 		return err
 	}
-	return e.hosts.Down(e.ctx, t, host, e.cli.Bool("dry-run"))
+	return e.hosts.Down(e.ctx, t, host, own, e.cli.Bool("dry-run"))
+}
+
+// ownKeys are the public keys of a host in some tunnels, as far as it has any.
+func ownKeys(r *repo.Repo, host string, tunnels ...*tunnel.Tunnel) remote.Own {
+	own := remote.Own{}
+	for _, t := range tunnels {
+		for _, name := range []string{t.Name, keyring.Next(t.Name)} {
+			if k, err := r.Ring.Get(host, name); err == nil {
+				own = append(own, k)
+			}
+		}
+	}
+	return own
 }
 
 // tellRefusal reports to programs, such as status, what a plan refused.

@@ -30,7 +30,7 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 			"list of replaced keys. The key files stay unless --keys is given.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "keys", Usage: "also remove the key files"}, keyFileFlag,
-			allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, timeoutFlag,
+			allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, ofFlag, ofKeyFlag, dryRunFlag, timeoutFlag,
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		},
 	}, doUninstall
@@ -73,7 +73,11 @@ func uninstallThere(e *env) error {
 		if err != nil {
 			return err
 		}
-		err = hosts.Uninstall(ctx, t, host, slices.Concat(flags, keys))
+		tunnels, err := w.of(host)
+		if err != nil {
+			return err
+		}
+		err = hosts.Uninstall(ctx, t, host, ownKeys(w.repo, host, tunnels...), slices.Concat(flags, keys))
 		if errors.Is(err, remote.ErrNotInstalled) {
 			hosts.Say.Say("nothing to do: wgkeys is not on %s", host)
 			return nil

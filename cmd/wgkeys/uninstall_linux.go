@@ -22,6 +22,9 @@ func uninstallHere(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOwner(e, found.Tunnels...); err != nil {
+		return err
+	}
 	r := &removal{e, found}
 	if r.Empty() && len(r.program()) == 0 {
 		if boot.Packaged() {

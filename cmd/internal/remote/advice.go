@@ -75,8 +75,10 @@ func needless(line string) string {
 	if !strings.HasPrefix(line, "wgkeys: error: ") {
 		return ""
 	}
-	if strings.HasSuffix(line, "there is no flag --"+ui.EndFlag) {
-		return ui.EndFlag
+	for _, flag := range []string{ui.EndFlag, ui.OfFlag} {
+		if strings.HasSuffix(line, "there is no flag --"+flag) {
+			return flag
+		}
 	}
 	if key := unknownKey(line); tunnel.OnlyDiagnosis(key) {
 		return key

@@ -51,7 +51,7 @@ func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 	}
 	token = rand.Text()
 	heard := &listener{w: h.Stdout}
-	err = h.run(ctx, t, v.Host, call{append(args, "--confirm", o.Confirm.String(), "--token", token), v, heard})
+	err = h.run(ctx, t, v.Host, call{args: append(args, "--confirm", o.Confirm.String(), "--token", token), view: v, stdout: heard})
 	var exit *ui.ExitError
 	waits := errors.As(err, &exit) && exit.Code == ui.ExitWaits
 	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || h.Quiet)
@@ -74,15 +74,9 @@ func (l *listener) Write(p []byte) (int, error) {
 }
 
 // Confirm confirms an apply over a new connection: the one with this token, for which it
-// waits up to the given time, or if token is "" any that waits.
+// waits up to the given time.
 func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token string, wait time.Duration) error {
-	args := []string{"confirm", "-t", t.Name}
-	if token != "" {
-		args = append(args, "--token", token)
-	} else {
-		args = asJSON(h, args) // with a token, the apply has reported everything
-	}
-	err := h.run(ctx, t, host, call{args: args})
+	err := h.run(ctx, t, host, call{args: []string{"confirm", "-t", t.Name, "--token", token}})
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
 		return fault.WrapHost(err, "could not confirm the apply on host", host,
 			fmt.Sprintf("if it was begun there, the host undoes it by itself within %v; then: %s", wait, t.Commands.Run("plan", host)))
@@ -90,13 +84,18 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	return err
 }
 
+// ConfirmAny confirms the apply that waits on a host, if one does.
+func (h *Hosts) ConfirmAny(ctx context.Context, t *tunnel.Tunnel, host string, own Own) error {
+	return h.run(ctx, t, host, call{args: asJSON(h, []string{"confirm", "-t", t.Name}), own: own})
+}
+
 // Down makes a host undo its apply of a tunnel.
-func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry bool) error {
+func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, own Own, dry bool) error {
 	args := []string{"down", "-t", t.Name}
 	if dry {
 		args = append(args, "-n")
 	}
-	return h.run(ctx, t, host, call{args: asJSON(h, args)})
+	return h.run(ctx, t, host, call{args: asJSON(h, args), own: own})
 }
 
 // asJSON adds --json to the arguments of a verb that has it, if this command has it, too.

@@ -12,6 +12,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/words"
 )
@@ -28,6 +29,7 @@ const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr
 type call struct {
 	args   []string
 	view   *tunnel.View // on its standard input; nil: nothing
+	own    Own          // whose machine it has to be; nil: the view or a token tells
 	stdout io.Writer    // nil: that of Hosts
 }
 
@@ -48,7 +50,7 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 }
 
 // limits are what an older wgkeys on a host does not know, and can do without.
-type limits struct{ end, diagnosis bool }
+type limits struct{ end, of, diagnosis bool }
 
 // learn adds the limit of which a host has refused something, by its name, and reports
 // whether it was not known.
@@ -56,7 +58,9 @@ func (l *limits) learn(refused string) bool {
 	before := *l
 	switch {
 	case refused == ui.EndFlag:
-		l.end = true
+		l.end, l.of = true, true // the other one is newer
+	case refused == ui.OfFlag:
+		l.of = true
 	case tunnel.OnlyDiagnosis(refused):
 		l.diagnosis = true
 	}
@@ -162,7 +166,22 @@ func (r *running) command() string {
 	if r.tellsEnd() {
 		command += " --" + ui.EndFlag
 	}
+	if r.own != nil && !r.local && !r.limits.of {
+		command += r.own.flags(r.host)
+	}
 	return command
+}
+
+// Own are the public keys of a host, not nil. With its name they tell a machine whether ssh has led
+// to another one.
+type Own []keyring.PublicKey
+
+func (o Own) flags(host string) string {
+	flags := " --" + ui.OfFlag + " " + words.Quote(host)
+	for _, k := range o {
+		flags += " --" + ui.OfKeyFlag + " " + words.Quote(k.String())
+	}
+	return flags
 }
 
 // explain is the error of a call that ended with err.

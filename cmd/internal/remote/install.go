@@ -24,6 +24,6 @@ func (h *Hosts) Boot(ctx context.Context, t *tunnel.Tunnel, host string, flags [
 }
 
 // Uninstall makes a host's wgkeys remove itself, and everything that it did there.
-func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {
-	return h.run(ctx, t, host, call{args: append([]string{"uninstall"}, flags...)})
+func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, own Own, flags []string) error {
+	return h.run(ctx, t, host, call{args: append([]string{"uninstall"}, flags...), own: own})
 }

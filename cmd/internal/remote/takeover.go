@@ -16,10 +16,10 @@ func (h *Hosts) TakeOver(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, 
 }
 
 // GiveBack makes a host give a tunnel back to the program from which it was taken over.
-func (h *Hosts) GiveBack(ctx context.Context, t *tunnel.Tunnel, host string, dry bool) error {
+func (h *Hosts) GiveBack(ctx context.Context, t *tunnel.Tunnel, host string, own Own, dry bool) error {
 	args := []string{"import", "--undo", "-t", t.Name}
 	if dry {
 		args = append(args, "--dry-run")
 	}
-	return h.run(ctx, t, host, call{args: args})
+	return h.run(ctx, t, host, call{args: args, own: own})
 }

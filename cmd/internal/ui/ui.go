@@ -374,6 +374,13 @@ const (
 	EndWords = "wgkeys ends with "
 )
 
+// OfFlag names the flags with which wgkeys is told over ssh for which host it is taken, and the
+// public keys of that.
+const (
+	OfFlag    = "of"
+	OfKeyFlag = "of-key"
+)
+
 // finish tells err and returns the exit code.
 func (u *UI) finish(err error) int {
 	lost := u.unwritten.Load()
