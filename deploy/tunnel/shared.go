@@ -9,9 +9,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Shared returns what a host has in two of its tunnels and only one can use: a port, a
-// mark, a routing table, an address or a prefix. Each is reported at its line in the later
-// tunnel. Unmanaged hosts are not checked.
+// Shared returns what a host has in two of its tunnels and only one can use: a file for a
+// key, a port, a mark, a routing table, an address or a prefix. Each is reported at its line
+// in the later tunnel. Unmanaged hosts are not checked.
 func Shared(tunnels []*Tunnel) []Clash {
 	var found []Clash
 	for i, b := range tunnels {
@@ -48,6 +48,7 @@ func (c *clashes) add(at pos, hint, format string, args ...any) {
 }
 
 func (c *clashes) find() {
+	c.keyFiles()
 	where := " under [hosts." + c.second.name + "] in " + Dir + "/" + c.b.Name + ext
 	if port := c.b.listenPortOf(c.second); port != 0 && port == c.a.listenPortOf(c.first) {
 		at := first(c.second.listenPort, c.b.listenPort).pos
@@ -64,6 +65,59 @@ func (c *clashes) find() {
 	}
 	c.addresses()
 	c.prefixes()
+}
+
+// SharedKeyFile is the error of a host that would keep a key of t in the same file as one of
+// another tunnel; nil if each key has a file of its own.
+func SharedKeyFile(other, t *Tunnel, host string) *fault.Fault {
+	first, second := other.hosts[host], t.hosts[host]
+	if first == nil || second == nil {
+		return nil
+	}
+	c := clashes{a: other, b: t, first: first, second: second}
+	c.keyFiles()
+	if len(c.found) == 0 {
+		return nil
+	}
+	return c.found[0].Fault
+}
+
+// keyFiles finds files in which the host would keep a key of each tunnel: a push of one key
+// would replace the other. The files that nobody names have their tunnel's name.
+func (c *clashes) keyFiles() {
+	if !c.first.namesKeyFiles() && !c.second.namesKeyFiles() {
+		return
+	}
+	taken, wanted := keyPlaces(c.a, c.first), keyPlaces(c.b, c.second)
+	where := " = for host " + c.second.name + " in " + Dir + "/" + c.b.Name + ext
+	for _, file := range slices.Sorted(maps.Keys(wanted)) {
+		if _, ok := taken[file]; ok {
+			key := wanted[file]
+			c.add(key.pos, "write another "+key.val+where, "the key file %s", file)
+		}
+	}
+}
+
+func (h *host) namesKeyFiles() bool {
+	named := func(peer string) bool { return h.pairs[peer].pskFile.given() }
+	return h.privateKeyFile.given() || slices.ContainsFunc(h.paired(), named)
+}
+
+// keyPlaces are the files of h's keys, each with the setting that names it.
+func keyPlaces(t *Tunnel, h *host) map[string]value[string] {
+	private := first(h.privateKeyFile, value[string]{pos: h.pos}).pos
+	places := map[string]value[string]{t.privateKeyFile(h): {"private_key_file", private}}
+	for _, peer := range t.peers(h) {
+		if !t.hasPSK(h, peer) {
+			continue
+		}
+		if named := h.pair(peer.name).pskFile; named.given() {
+			places[named.val] = value[string]{"psk_file", named.pos}
+		} else {
+			places[t.pskFile(h, peer)] = value[string]{"private_key_file", private}
+		}
+	}
+	return places
 }
 
 // tableOf is the routing table of h's routes; none for main and if there are no routes.

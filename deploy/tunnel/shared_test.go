@@ -44,6 +44,11 @@ func TestShared(t *testing.T) {
 			"[hosts.a]\nmetric = 512", 1), nil},
 		"another table": {strings.Replace(strings.Replace(apart, "10.21.", "10.20.", 1), "[hosts.a]",
 			"[hosts.a]\ntable = 512", 1), nil},
+		"a key's file": {strings.Replace(apart, "[hosts.a]", "[hosts.a]\nprivate_key_file = \"/etc/wireguard/wg0.key\"", 1),
+			[]string{"a: the key file /etc/wireguard/wg0.key is already that of wg0"}},
+		"a preshared key's file": {"psk = true\n" + strings.Replace(apart, "[hosts.a]",
+			"[hosts.a.peer.hub]\npsk_file = \"/etc/wireguard/wg0.key\"\n[hosts.a]", 1),
+			[]string{"a: the key file /etc/wireguard/wg0.key is already that of wg0"}},
 		"other hosts": {strings.NewReplacer("hosts.hub", "hosts.x", "hosts.a", "hosts.y").Replace(sharedHub), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -242,6 +242,11 @@ func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]pu
 	var files []push.File
 	for _, name := range slices.Sorted(maps.Keys(paths)) {
 		f := push.File{Path: paths[name]}
+		if was, taken := p.from[[2]string{host, f.Path}]; taken {
+			if err := p.otherTunnels(t, host, f.Path, was.File); err != nil {
+				return nil, err
+			}
+		}
 		p.from[[2]string{host, f.Path}] = vault.Name{Host: host, File: name}
 		if name == t.Name+".key" {
 			err = p.privateKey(ctx, t, host, name, &f)
@@ -252,26 +257,53 @@ func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]pu
 		if err != nil {
 			return nil, err
 		}
-		f.MayReplace = p.mayReplace(ctx, t.Name, host, name, f.Want)
+		f.MayReplace = p.mayReplace(ctx, t, host, name, f)
 		files = append(files, f)
 	}
 	return files, nil
 }
 
-// mayReplace keeps a clone that is behind from restoring an old key.
-func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string) func(string) error {
+// mayReplace keeps a clone that is behind from restoring an old key, and a tunnel from
+// replacing the key of another one.
+func (p *pusher) mayReplace(ctx context.Context, t *tunnel.Tunnel, host, name string, f push.File) func(string) error {
 	if p.o.Unknown {
 		return nil
 	}
 	peer := ""
-	if name != tunnel+".key" {
-		peer = repo.PeerOf(tunnel, name)
+	if name != t.Name+".key" {
+		peer = repo.PeerOf(t.Name, name)
 	}
-	again := repo.Command{Verb: "push", Host: host, In: repo.Commands(p.maker.Repo, tunnel)}
+	again := repo.Command{Verb: "push", Host: host, In: repo.Commands(p.maker.Repo, t.Name)}
 	if self := p.maker.Hosts.Self; self != "" {
 		again.Verb += " --host " + ui.Quoted(self)
 	}
-	return func(has string) error { return p.past.NewerThere(ctx, tunnel, peer, want, has, again) }
+	return func(has string) error {
+		if file := p.past.PresentFile(host, has); file != "" {
+			if err := p.otherTunnels(t, host, f.Path, file); err != nil {
+				return err
+			}
+		}
+		return p.past.NewerThere(ctx, t.Name, peer, f.Want, has, again)
+	}
+}
+
+// otherTunnels refuses a file at path that the tunnel of the key called name has on the host, too.
+func (p *pusher) otherTunnels(t *tunnel.Tunnel, host, path, name string) error {
+	other, _ := repo.OwnerOf(name)
+	if other == t.Name {
+		return nil
+	}
+	its, err := repo.Parse(p.maker.Repo, other)
+	if err != nil {
+		return err
+	}
+	if paths, err := its.KeyFiles(host); err != nil || paths[name] != path {
+		return nil // that tunnel keeps it elsewhere by now
+	}
+	if shared := tunnel.SharedKeyFile(its, t, host); shared != nil {
+		return shared
+	}
+	return nil
 }
 
 // genIfNone is the hint for a public key that could not be read: none where there is one, if

@@ -178,6 +178,24 @@ func (k *KeyHistory) OtherHost(host, fingerprint string) string {
 	return ""
 }
 
+// PresentFile is the name in the vault of the present key of a host that has this
+// fingerprint; "" if none of its keys has.
+func (k *KeyHistory) PresentFile(host, fingerprint string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.readNow(); err != nil {
+		return "" // reported by MayReplace
+	}
+	switch of, ok := k.now[fingerprint]; {
+	case !ok || of.host != host:
+		return ""
+	case of.peer == "":
+		return of.tunnel + ".key"
+	default:
+		return of.tunnel + "." + of.peer + ".psk"
+	}
+}
+
 // ofAll reads all keys that the keyring, or for preshared keys the vault, ever had.
 func (k *KeyHistory) ofAll(ctx context.Context, peer string) (*history, error) {
 	if peer == "" {
