@@ -30,7 +30,7 @@ hint: wgkeys push shale`},
 error: no valid key in key file "/etc/wireguard/wg0.key": bad-length: a key is 32 bytes, one line of 44 base64 characters
 hint: wgkeys push shale`},
 	{name: "a key of no host", set: "mv $K /run/k; (umask 077; wg genkey >$K)", unset: "mv /run/k $K", says: `
-error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of no host of this tunnel), and the keyring has KEY for shale
+error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of none of its peers), and the keyring has KEY for shale
 hint: git pull, then wgkeys push shale`},
 	{name: "the other host's key", set: "mv $K /run/k; cp /run/basalt.key $K", unset: "mv /run/k $K", says: `
 error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of host basalt), and the keyring has KEY for shale

@@ -65,7 +65,7 @@ func refuseLink(name, hint string) error {
 const HintPort = "ss -ulpn shows who has it; stop that, or choose another listen_port in the tunnel file"
 
 func wrongKey(p *planner, found keyring.PublicKey) string {
-	whose := "no host of this tunnel"
+	whose := "none of its peers"
 	for _, peer := range p.view.Peers {
 		if peer.PublicKey == found {
 			whose = "host " + peer.Name
