@@ -20,6 +20,7 @@ func TestLabMany(t *testing.T) {
 	t.Run("apply", func(t *testing.T) { manyApply(s.With(t)) })
 	t.Run("connections", func(t *testing.T) { manyConnections(s.With(t)) })
 	t.Run("unwell", func(t *testing.T) { manyUnwell(s.With(t)) })
+	t.Run("not reached", func(t *testing.T) { manyNotReached(s.With(t)) })
 	t.Run("broken", func(t *testing.T) { manyBroken(s.With(t)) })
 	t.Run("down", func(t *testing.T) { manyDown(s.With(t)) })
 }
@@ -144,6 +145,34 @@ func manyUnwell(s *labtest.Star) {
 	s.Until("s001 to be back",
 		func() bool { return s.Users.Run(s.Spokes[0], "wg show wg0 | grep -q 'every 24 s'").Code != 0 })
 	starExits(s, ui.ExitDone, "wgkeys apply --all")
+}
+
+// manyNotReached: a host that was never reached has nothing to undo, and says so with -q, too. One
+// whose status is not known before a batch is left as it is: nor would it be known after it.
+func manyNotReached(s *labtest.Star) {
+	s.Tunnel(s.File("keepalive = 23"))
+	s.Must(s.Spokes[1], "kill $(cat /run/sshd.pid)")
+	s.Must(s.Spokes[4], `cp /usr/local/bin/wgkeys /run/real/wgkeys 2>/dev/null || { mkdir /run/real; cp /usr/local/bin/wgkeys /run/real/wgkeys; }
+		printf '#!/bin/sh\ncase $1 in turn) echo "wgkeys: error: no such command: turn" >&2; exit 2;; esac\nexec /run/real/wgkeys "$@"\n' >/run/older
+		chmod +x /run/older; mount --bind /run/older /usr/local/bin/wgkeys`)
+	for command, code := range map[string]int{
+		"apply -q s002":                              ui.ExitFailed,
+		"apply -q s001 s002":                         ui.ExitSome,
+		"apply -q --batch 2 s001 s002":               ui.ExitSome,
+		"apply -q --batch 2 --confirm 20s s001 s005": ui.ExitSome,
+	} {
+		r := starExits(s, code, "wgkeys "+command)
+		want := `error: cannot reach host "s002": `
+		if strings.Contains(command, "s005") {
+			want = `error: another version of wgkeys is on host "s005": `
+		}
+		if !strings.Contains(r.Stderr, want) || strings.Contains(r.Stderr, "undoes") || strings.Contains(r.Stderr, "worse") {
+			s.Errorf("%s says\n%s", command, r.Stderr)
+		}
+	}
+	s.Must(s.Spokes[4], "wg show wg0 | grep -q 'every 24 s' && umount /usr/local/bin/wgkeys")
+	s.Must(s.Spokes[1], "$(command -v sshd) -E /run/sshd.log")
+	starExits(s, ui.ExitDone, "wgkeys apply -q --all")
 }
 
 // manyBroken: three are broken in three ways. The others are done, and the command that is

@@ -105,6 +105,9 @@ type batches struct {
 // begin applies to a host, which then waits to be confirmed.
 func (b *batches) begin(ctx context.Context, hosts *remote.Hosts, host string) error {
 	before, err := b.look(ctx, []string{host})
+	if err == nil {
+		err = before[0].Err // nor would it be known whether it is well afterwards
+	}
 	if err != nil {
 		return err
 	}

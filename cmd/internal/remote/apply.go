@@ -50,19 +50,20 @@ func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 		return "", h.run(ctx, t, v.Host, call{args: args, view: v})
 	}
 	token = rand.Text()
-	heard := &listener{w: h.Stdout}
-	err = h.run(ctx, t, v.Host, call{args: append(args, "--confirm", o.Confirm.String(), "--token", token), view: v, stdout: heard})
+	heard, begun := &listener{w: h.Stdout}, false
+	args = append(args, "--confirm", o.Confirm.String(), "--token", token)
+	err = h.run(ctx, t, v.Host, call{args: args, view: v, stdout: heard, begun: &begun})
 	var exit *ui.ExitError
 	waits := errors.As(err, &exit) && exit.Code == ui.ExitWaits
-	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || h.Quiet)
+	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || begun && h.Quiet)
 	if !waits && !lost {
 		return "", err
 	}
 	return token, nil
 }
 
-// A listener records whether anything was ever heard: a host that was never reached has
-// nothing to confirm.
+// A listener records whether anything was ever heard. A host that has not shown its plan has
+// nothing to confirm; one that shows none, for -q, may have from when wgkeys has begun there.
 type listener struct {
 	w   io.Writer
 	any bool

@@ -31,6 +31,7 @@ type call struct {
 	view   *tunnel.View // on its standard input; nil: nothing
 	own    Own          // whose machine it has to be; nil: the view or a token tells
 	stdout io.Writer    // nil: that of Hosts
+	begun  *bool        // set if the command has begun on the host; may be nil
 }
 
 // run runs wgkeys on the host. Its output is shown as it comes; its exit code becomes ours.
@@ -118,6 +119,9 @@ func (r *running) run(ctx context.Context) error {
 	end := &ending{w: out}
 	own := &ownWords{w: end, begun: r.local, found: r.local}
 	err = showing(r.hosts.Runner(r.t, r.host), talk).Run(ctx, r.command(), bytes.NewReader(view), own)
+	if r.begun != nil {
+		*r.begun = own.found
+	}
 	if why := own.unbegun(err); why != nil {
 		return noShell(r.t, r.host, why)
 	}
