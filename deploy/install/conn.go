@@ -1,8 +1,6 @@
 package install
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -23,7 +21,7 @@ var putScript string
 
 // command is the same for every host: what differs is sent on standard input.
 var command = sync.OnceValue(func() string {
-	return "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + ssh.OneLine(putScript) + "'"
+	return ssh.ScriptCommand("wgkeys-install", rootScript, putScript)
 })
 
 // The protocol, one line each:
@@ -42,8 +40,7 @@ var command = sync.OnceValue(func() string {
 const (
 	greeting = "wgkeys-install 1 "
 
-	maxLine  = 1 << 10
-	maxNoise = 64 // lines that a login script may print before the host's first
+	maxLine = 1 << 10
 
 	// patience is how long a host may take for one answer, or for a piece of the program. A
 	// sync to a failing disk may take long.
@@ -53,19 +50,10 @@ const (
 
 // A conn is the controller's end of one conversation.
 type conn struct {
-	host     string
-	local    bool   // it is this machine
-	dest     string // where ssh connects to; "": it does not
-	o        Options
-	session  *ssh.Session
-	in       *bufio.Reader
-	patience ssh.Patience
-	greeting *ssh.Greeting
-
-	user    string // the login on the host, if not root
-	greeted bool
-	noise   string // the first thing the host said instead
-	sent    bool   // sending the program has begun
+	*ssh.Dialogue
+	host    string
+	o       Options
+	sent    bool // sending the program has begun
 	sending sync.WaitGroup
 
 	answered bool // the host has reported the outcome
@@ -74,59 +62,25 @@ type conn struct {
 }
 
 func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
-	s := ssh.Start(ctx, r, command())
-	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
-	_, c.local = r.(ssh.Local)
-	if client, ok := r.(*ssh.Client); ok {
-		c.dest = cmp.Or(client.Dest, client.Host)
-	}
-	c.patience, c.greeting = s.Patience(patience), s.Greeting(c.in, r, patience)
-	return c
+	return &conn{Dialogue: ssh.Dial(ctx, r, host, command(), patience, maxLine), host: host, o: o}
 }
 
-// line returns the host's next line.
+// line returns the host's next line, printable.
 func (c *conn) line() (string, error) {
-	end := c.patience.End
-	if c.greeted {
-		c.patience.Begin()
-	} else {
-		var err error
-		if end, err = c.greeting.Await(); err != nil {
-			return "", err
-		}
-	}
-	defer end()
-	line, err := c.in.ReadSlice('\n')
-	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		return "", errors.New("it says too much in one line")
-	case err != nil:
-		return "", err
-	}
-	return ssh.Printable(string(line)), nil
+	line, err := c.Line()
+	return ssh.Printable(line), err
 }
 
 // hello reads up to the host's greeting and returns the output of uname there.
 func (c *conn) hello() (machine string, err error) {
-	for range maxNoise {
-		line, err := c.line()
-		if err != nil {
-			return "", err
-		}
-		if machine, ok := strings.CutPrefix(line, greeting); ok {
-			c.greeted = true
-			return machine, nil
-		}
-		switch verb, rest, _ := strings.Cut(line, " "); {
-		case verb == "as" && c.user == "":
-			c.user = rest
-		case verb == "lack":
-			return "", c.lacking(rest)
-		case c.noise == "":
-			c.noise = line
-		}
+	err = c.Greet(func(line string) (found bool) {
+		machine, found = strings.CutPrefix(ssh.Printable(line), greeting)
+		return found
+	}, nil)
+	if lack, ok := errors.AsType[ssh.LackError](err); ok {
+		err = fault.WrapHost(lack, "cannot install wgkeys on host", c.host, "")
 	}
-	return "", errors.New("too much said before the first line of the protocol")
+	return machine, err
 }
 
 // has reads which program the host has, and returns its SHA-256: "" if there is none.
@@ -188,22 +142,22 @@ func (c *conn) first() {
 // answer reads the outcome. There is no limit for it while the program is being sent: send
 // has its own for each piece.
 func (c *conn) answer() (string, error) {
-	line, err := c.in.ReadSlice('\n')
-	c.patience.End()
-	return ssh.Printable(string(line)), err
+	line, err := c.LineUntimed()
+	c.Patience.End()
+	return ssh.Printable(line), err
 }
 
 // send writes the program piece by piece. A host that does not read is given up like one
 // that does not answer.
 func (c *conn) send(p *Program) {
-	defer c.session.Stdin.Close()
-	c.patience.Begin()
-	if _, err := fmt.Fprintf(c.session.Stdin, "put %s\n", p.sum); err != nil {
+	defer c.Stdin.Close()
+	c.Patience.Begin()
+	if _, err := fmt.Fprintf(c.Stdin, "put %s\n", p.sum); err != nil {
 		return
 	}
 	for at := 0; at < len(p.text); {
-		c.patience.Begin()
-		n, err := c.session.Stdin.Write(p.text[at:min(at+piece, len(p.text))])
+		c.Patience.Begin()
+		n, err := c.Stdin.Write(p.text[at:min(at+piece, len(p.text))])
 		at += n
 		if c.o.Sent != nil {
 			c.o.Sent(at, len(p.text))
@@ -212,17 +166,16 @@ func (c *conn) send(p *Program) {
 			return
 		}
 	}
-	c.patience.Begin()
+	c.Patience.Begin()
 }
 
 // hangUp ends the conversation and returns the error of the Runner.
 func (c *conn) hangUp(err error) error {
-	if err != nil && !ssh.Broken(err) && !c.answered {
-		c.session.Kill(err)
+	if c.answered {
+		err = nil // it is the host's own, and nothing is wrong with the connection
 	}
 	defer c.sending.Wait() // its input is closed by then
-	defer c.patience.Begin()()
-	return c.session.Wait()
+	return c.HangUp(err)
 }
 
 func unknown(line string) error {

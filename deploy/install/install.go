@@ -120,7 +120,7 @@ func (c *conn) install(ctx context.Context) error {
 // leave keeps the program that the host has.
 func (c *conn) leave() error {
 	c.result.Action, c.result.Version = Unchanged, c.result.Was
-	c.session.Stdin.Close()
+	c.Stdin.Close()
 	c.first()
 	return nil
 }

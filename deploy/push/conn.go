@@ -1,9 +1,7 @@
 package push
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,19 +19,10 @@ const patience = 90 * time.Second
 
 // A conn is the controller's end of one conversation.
 type conn struct {
-	host     string
-	dest     string // what ssh connects to; "": no ssh is between
-	local    bool   // it is this machine
-	session  *ssh.Session
-	in       *bufio.Reader
-	patience ssh.Patience
-	greeting *ssh.Greeting
-
+	*ssh.Dialogue
+	host    string
 	asked   chan struct{} // closed when all questions were sent
 	machine string        // what the host says of which machine it is; "": nothing
-	user    string        // who the host let in, if not root
-	greeted bool          // the host has said "wgkeys 1"
-	noise   string        // the first thing it said instead
 	sent    bool          // secrets were sent
 
 	results []Result // what is certain
@@ -42,37 +31,16 @@ type conn struct {
 }
 
 func dial(ctx context.Context, r ssh.Runner, host string) *conn {
-	s := ssh.Start(ctx, r, command())
-	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine), asked: make(chan struct{})}
-	if over, ok := r.(*ssh.Client); ok {
-		c.dest = cmp.Or(over.Dest, host)
-	}
-	_, c.local = r.(ssh.Local)
-	c.patience, c.greeting = s.Patience(patience), s.Greeting(c.in, r, patience)
-	return c
-}
-
-// line returns the host's next line.
-func (c *conn) line() (string, error) {
-	end := c.patience.End
-	if c.greeted {
-		c.patience.Begin()
-	} else {
-		var err error
-		if end, err = c.greeting.Await(); err != nil {
-			return "", err
-		}
-	}
-	defer end()
-	b, err := readLine(c.in)
-	return string(b), err
+	d := ssh.Dial(ctx, r, host, command(), patience, maxLine)
+	d.Less = ssh.SudoRule{For: "push alone, where wgkeys is installed", Command: "/usr/local/bin/wgkeys receive"}
+	return &conn{Dialogue: d, host: host, asked: make(chan struct{})}
 }
 
 // write sends b. A host that does not read is given up like one that does not answer.
 func (c *conn) write(b []byte) error {
-	defer c.patience.Begin()()
+	defer c.Patience.Begin()()
 	<-c.asked
-	_, err := c.session.Stdin.Write(b)
+	_, err := c.Stdin.Write(b)
 	return err
 }
 
@@ -81,28 +49,19 @@ func (c *conn) write(b []byte) error {
 func (c *conn) hello(files []File) error {
 	go func() {
 		defer close(c.asked)
-		c.session.Stdin.Write(asks(files))
+		c.Stdin.Write(asks(files))
 	}()
-	for range maxNoise {
-		line, err := c.line()
-		if err != nil {
-			return err
+	err := c.Greet(isGreeting, func(line string) bool {
+		known := c.machine == "" && isMachine(line)
+		if known {
+			c.machine = strings.TrimPrefix(line, "machine ")
 		}
-		switch verb, rest, _ := strings.Cut(line, " "); {
-		case isGreeting(line):
-			c.greeted = true
-			return nil
-		case c.machine == "" && isMachine(line):
-			c.machine = rest
-		case verb == "as" && c.user == "":
-			c.user = ssh.Printable(rest)
-		case verb == "lack":
-			return c.lacking(ssh.Printable(rest))
-		case c.noise == "":
-			c.noise = ssh.Printable(line)
-		}
+		return known
+	})
+	if lack, ok := errors.AsType[ssh.LackError](err); ok {
+		return c.lacking(lack)
 	}
-	return errors.New("too much said before the first line of the protocol")
+	return err
 }
 
 // isGreeting reports whether a line is the first of the protocol. Where sshd itself runs
@@ -130,7 +89,7 @@ func asks(files []File) []byte {
 
 // look reads the host's answer about f and decides what to do.
 func (c *conn) look(f File) error {
-	line, err := c.line()
+	line, err := c.Line()
 	if err != nil {
 		return err
 	}
@@ -242,7 +201,7 @@ func (c *conn) confirm() error {
 			c.settle(j, nil)
 			continue
 		}
-		line, err := c.line()
+		line, err := c.Line()
 		if err != nil {
 			return err
 		}
@@ -267,15 +226,4 @@ func (c *conn) settle(j job, why *refusal) {
 		return
 	}
 	c.results = append(c.results, j.Result)
-}
-
-// hangUp ends the conversation and returns the error of the Runner. After a protocol error
-// the rest of the host's output is not read; if the connection broke by itself, ssh has the
-// reason.
-func (c *conn) hangUp(err error) error {
-	if err != nil && !ssh.Broken(err) {
-		c.session.Kill(err)
-	}
-	defer c.patience.Begin()()
-	return c.session.Wait()
 }

@@ -2,7 +2,6 @@ package push
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -19,44 +18,10 @@ func (c *conn) explain(err, sshErr error) error {
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	if err = ssh.Cause(err, sshErr); err == nil {
-		err = c.ended(sshErr)
-	}
-	switch {
-	case c.sent:
+	if err = c.Cause(err, sshErr, c.sent); c.sent {
 		return c.lost(err)
-	case !c.greeted && c.user == "" && c.noise != "" && errors.Is(err, ssh.ErrSilent):
-		return c.unheard(err)
-	case errors.As(err, &known):
-		return err
-	case !c.greeted:
-		return c.unheard(err)
 	}
-	return fault.WrapHost(err, "lost host", c.host, "wgkeys push "+c.host)
-}
-
-// An endedError is a connection that ended before the conversation did.
-type endedError struct {
-	exit *ssh.ExitError // of the host's command; nil if that is not known
-	sent bool           // secrets were sent: the command may have echoed them
-}
-
-// ended returns that error; err is that of the command.
-func (c *conn) ended(err error) *endedError {
-	e := &endedError{sent: c.sent}
-	errors.As(err, &e.exit)
-	return e
-}
-
-// Error repeats nothing that the command said after secrets were sent.
-func (e *endedError) Error() string {
-	switch {
-	case e.exit == nil:
-		return "the connection ended"
-	case e.sent:
-		return fmt.Sprintf("the connection ended (exit status %d)", e.exit.Code)
-	}
-	return "the connection ended: " + e.exit.Error()
+	return c.Explain(err, "wgkeys push "+c.host)
 }
 
 // lost says which files are certain and which are not.
@@ -79,40 +44,13 @@ func (c *conn) lost(err error) error {
 	return &fault.Fault{What: "lost host", Host: c.host, Why: why, Hint: "wgkeys push " + c.host, Err: err}
 }
 
-// unheard is the error for a host that never came to the first line of the
-// protocol.
-func (c *conn) unheard(err error) error {
-	switch {
-	case c.user != "":
-		return c.noRoot(err)
-	case c.noise != "":
-		err = ssh.Instead(quiet(c.noise), err)
-	}
-	return ssh.NoShell(c.host, c.dest, err)
-}
-
-func (c *conn) noRoot(err error) error {
-	r := ssh.Refusal{Host: c.host, User: c.user, Other: err.Error(), Local: c.local,
-		Less: "; for push alone, where wgkeys is installed: " + c.user +
-			" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"}
-	if ended, ok := errors.AsType[*endedError](err); ok && ended.exit != nil {
-		if why, refused := ssh.SudoSaid(ended.exit.Stderr); refused {
-			r.Why, r.Other = why, ""
-		}
-	}
-	return r.Err()
-}
-
-// lacking is the error for a command that the host does not have.
-func (c *conn) lacking(command string) error {
-	switch command {
-	case "wg":
+// lacking is the error of a host without a command.
+func (c *conn) lacking(command ssh.LackError) error {
+	if command == "wg" {
 		return fault.NewHost("no way to check keys on host", c.host, "neither wg nor wgkeys is installed there",
 			"wgkeys install "+c.host+", or on "+c.host+": apt install wireguard-tools")
-	case "sudo":
-		return ssh.Refusal{Host: c.host, User: c.user, Why: ssh.NoSudo, Local: c.local}.Err()
 	}
-	return fault.NewHost("no way to install files on host", c.host, fmt.Sprintf("there is no command %q", command), "")
+	return fault.WrapHost(command, "no way to install files on host", c.host, "")
 }
 
 func (c *conn) notInstalled(f File, why string) error {

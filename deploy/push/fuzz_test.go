@@ -1,10 +1,8 @@
 package push
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -133,18 +131,5 @@ func TestFingerprints(t *testing.T) {
 	}
 	if got, ok := fingerprintOf(presharedKey, psk.File()); !ok || got != psk.Fingerprint() {
 		t.Errorf("preshared key: %s", got)
-	}
-}
-
-func TestReadLine(t *testing.T) {
-	r := bufio.NewReaderSize(strings.NewReader("a\n\nhalf"), maxLine)
-	for _, want := range []struct {
-		line string
-		err  error
-	}{{"a", nil}, {"", nil}, {"", io.ErrUnexpectedEOF}} {
-		line, err := readLine(r)
-		if string(line) != want.line || !errors.Is(err, want.err) {
-			t.Errorf("got %q, %v", line, err)
-		}
 	}
 }

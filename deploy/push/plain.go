@@ -16,5 +16,5 @@ var plainScript string
 // command is the same for every host and every file: paths and secrets are sent on standard
 // input, so no login shell can misread them.
 var command = sync.OnceValue(func() string {
-	return "exec sh -c '" + ssh.OneLine(bootScript) + "' wgkeys-push '" + ssh.OneLine(plainScript) + "'"
+	return ssh.ScriptCommand("wgkeys-push", bootScript, plainScript)
 })

@@ -1,13 +1,11 @@
 package push
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ecdh"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,7 +14,6 @@ import (
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/lazyregexp"
 )
 
 // Protocol is the version of what controller and host say to each other, one
@@ -46,29 +43,11 @@ const Protocol = 1
 const (
 	maxLine  = 8 << 10 // PATH_MAX is 4096
 	maxFiles = 1024
-	maxNoise = 64 // lines that a login script may print before the host's first
 )
 
 // notKey is the reason not to replace a file with other content: push writes as root
 // wherever the tunnel file says, and must not be able to destroy /etc/shadow.
 const notKey = "holds something that is no key"
-
-var errLine = errors.New("a line too long for the protocol")
-
-// readLine returns the next line without its newline; an incomplete last line is an error.
-// The result is valid until the next read.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	line, err := r.ReadSlice('\n')
-	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		return nil, errLine
-	case err != nil && len(line) > 0 && errors.Is(err, io.EOF):
-		return nil, io.ErrUnexpectedEOF
-	case err != nil:
-		return nil, err
-	}
-	return line[:len(line)-1], nil
-}
 
 // A kind says what a key file contains.
 type kind string
@@ -150,7 +129,7 @@ type refusal struct{ why string }
 func (r *refusal) Error() string { return r.why }
 
 func refuse(reason string) *refusal {
-	reason = quiet(ssh.Printable(reason))
+	reason = ssh.WithoutKeys(ssh.Printable(reason))
 	if reason == "" {
 		reason = "the host gives no reason"
 	}
@@ -221,12 +200,5 @@ func parseOutcome(line string) (string, error) {
 }
 
 func unknown(line string) error {
-	return fmt.Errorf("%q is no answer of the protocol", quiet(ssh.Printable(line[:min(len(line), 60)])))
-}
-
-var keyShape = lazyregexp.New(`[A-Za-z0-9+/]{40,}=?`)
-
-// quiet keeps keys out of a host's output, which may repeat what it was sent.
-func quiet(s string) string {
-	return keyShape().ReplaceAllString(s, "(withheld)")
+	return fmt.Errorf("%q is no answer of the protocol", ssh.WithoutKeys(ssh.Printable(line[:min(len(line), 60)])))
 }

@@ -79,7 +79,7 @@ func DryRun(ctx context.Context, r ssh.Runner, host string, files []File) ([]Res
 func Machine(ctx context.Context, r ssh.Runner, host string) string {
 	c := dial(ctx, r, host)
 	err := c.hello(nil)
-	c.hangUp(err)
+	c.HangUp(err)
 	return c.machine
 }
 
@@ -91,7 +91,7 @@ func over(ctx context.Context, r ssh.Runner, host string, files []File,
 	}
 	c := dial(ctx, r, host)
 	err := talk(c, files)
-	err = c.explain(err, c.hangUp(err))
+	err = c.explain(err, c.HangUp(err))
 	return c.results, errors.Join(append(c.failed, err)...)
 }
 

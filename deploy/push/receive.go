@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"wgkeys/deploy/revoked"
+	"wgkeys/deploy/ssh"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
@@ -31,7 +32,7 @@ func Receive(in io.Reader, out io.Writer, only []string) error {
 	r := bufio.NewReaderSize(in, maxLine)
 	seen := looked{}
 	for range 2 * maxFiles {
-		line, err := readLine(r)
+		line, err := ssh.ReadLine(r)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -269,7 +269,7 @@ func TestHostile(t *testing.T) {
 	key := newKey(t, "/etc/wireguard/wg0.key")
 	line := strings.TrimSpace(string(key.text))
 	for name, test := range map[string]struct{ lines, want string }{
-		"long line":     {"wgkeys 1 plain\n" + strings.Repeat("x", 1<<20), "a line too long"},
+		"long line":     {"wgkeys 1 plain\n" + strings.Repeat("x", 1<<20), "it says too much in one line"},
 		"noise":         {strings.Repeat("noise\n", 1<<16), "it said \"noise\""},
 		"escape":        {"wgkeys 1 plain\ndeny \x1b[2J\u202e\x07\n", "?[2J??"},
 		"no answer":     {"wgkeys 1 plain\nhave everything\n", "is no answer of the protocol"},

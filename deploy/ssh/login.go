@@ -32,8 +32,19 @@ type Refusal struct {
 	User  string // "": not known
 	Why   string // by [SudoSaid]
 	Other string // another reason, where sudo has given none
-	Less  string // what else would do in sudoers(5), for the hint; "": nothing
-	Local bool   // it is this machine
+	Less  SudoRule
+	Local bool // it is this machine
+}
+
+// A SudoRule is a command that root's rights would do for, in place of all. None: only all do.
+type SudoRule struct{ For, Command string }
+
+// in is a rule for a user in sudoers(5).
+func (r SudoRule) in(user string) string {
+	if r.Command == "" {
+		return ""
+	}
+	return "; for " + r.For + ": " + user + " ALL=(root) NOPASSWD: " + r.Command
 }
 
 // Err returns the error for the user.
@@ -44,7 +55,7 @@ func (r Refusal) Err() error {
 	}
 	why := "sudo says: " + r.Why
 	all := "visudo -f /etc/sudoers.d/wgkeys, and add: " + user + " ALL=(root) NOPASSWD: ALL"
-	hint := "on " + r.Host + ": " + all + r.Less
+	hint := "on " + r.Host + ": " + all + r.Less.in(user)
 	switch {
 	case r.Other != "":
 		why = r.Other

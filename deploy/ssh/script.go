@@ -15,3 +15,9 @@ func OneLine(script string) string {
 	}
 	return strings.Join(words, " ")
 }
+
+// ScriptCommand is a command line, the same for every host, that runs the script first under a
+// name. The text of second is its argument.
+func ScriptCommand(name, first, second string) string {
+	return "exec sh -c '" + OneLine(first) + "' " + name + " '" + OneLine(second) + "'"
+}

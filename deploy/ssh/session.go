@@ -1,8 +1,6 @@
 package ssh
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -68,10 +66,8 @@ type Patience struct {
 	limit time.Duration
 }
 
-// Patience returns a limit for each answer: the session ends with an error if more than
+// patience returns a limit for each answer: the session ends with the error late if more than
 // limit passes between [Patience.Begin] and [Patience.End].
-func (s *Session) Patience(limit time.Duration) Patience { return s.patience(limit, errUnanswered) }
-
 func (s *Session) patience(limit time.Duration, late error) Patience {
 	p := Patience{time.AfterFunc(limit, func() { s.Kill(late) }), limit}
 	p.timer.Stop()
@@ -121,43 +117,16 @@ func (l *AnswerLimit) End() {
 	}
 }
 
-// A Greeting limits the time until a host greets. Before its first word the user may be typing
-// passphrases, so there is no limit; from then on ssh sets none, also if the word was the login
-// shell's own and nothing follows.
-type Greeting struct {
-	in    *bufio.Reader
-	limit Patience
-	heard bool
-}
-
-// Greeting returns the limit for each line of in up to the greeting: that of r or, if r has
-// none, the one given.
-func (s *Session) Greeting(in *bufio.Reader, r Runner, limit time.Duration) *Greeting {
-	limit = cmp.Or(limitOf(r), limit)
-	return &Greeting{in: in, limit: s.patience(limit, quietFor(limit))}
-}
-
-// Await waits for the first word, and starts the time for a line until end is called.
-func (g *Greeting) Await() (end func(), err error) {
-	if !g.heard {
-		if _, err := g.in.Peek(1); err != nil {
-			return nil, err
-		}
-		g.heard = true
-	}
-	return g.limit.Begin(), nil
-}
-
-// Broken reports whether err means that the connection has ended, and not that the host sent
+// broken reports whether err means that the connection has ended, and not that the host sent
 // something wrong.
-func Broken(err error) bool {
+func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
-// Cause returns the reason why a conversation ended: seen is the error of the conversation,
+// cause returns the reason why a conversation ended: seen is the error of the conversation,
 // end that of [Session.Wait]. If ssh failed, the end of the conversation is only a symptom.
 // It returns nil if both only say that the connection has ended.
-func Cause(seen, end error) error {
+func cause(seen, end error) error {
 	var known *fault.Fault
 	exit := (*ExitError)(nil)
 	switch {
@@ -165,7 +134,7 @@ func Cause(seen, end error) error {
 		return end
 	case errors.Is(end, errUnanswered):
 		return errUnanswered
-	case !Broken(seen):
+	case !broken(seen):
 		return seen
 	case errors.Is(end, ErrUnreachable) || errors.As(end, &known) && !errors.As(end, &exit):
 		return end

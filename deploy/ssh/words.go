@@ -30,6 +30,11 @@ func Printable(s string) string {
 	}, s))
 }
 
+var keyShape = lazyregexp.New(`[A-Za-z0-9+/]{40,}=?`)
+
+// WithoutKeys is output of a host, which may repeat what it was sent, without keys.
+func WithoutKeys(s string) string { return keyShape().ReplaceAllString(s, "(withheld)") }
+
 // A tail is a Writer that keeps the last maxStderr bytes.
 type tail struct{ b []byte } // some more, so that not each Write moves them
 
