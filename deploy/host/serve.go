@@ -27,7 +27,8 @@ func planned(ctx context.Context, text []byte) *rotate.Planned {
 	case errors.As(err, new(*apply.Refusal)): // a refusal is an answer, too
 		return &rotate.Planned{Refused: fault.OneLine(err)}
 	}
-	return &rotate.Planned{Failed: fault.OneLine(err)}
+	unknown, _ := errors.AsType[tunnel.UnknownKeyError](err)
+	return &rotate.Planned{Failed: fault.OneLine(err), Unknown: string(unknown)}
 }
 
 func status(ctx context.Context, text []byte) (*apply.Plan, error) {

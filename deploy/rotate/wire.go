@@ -102,6 +102,8 @@ type Planned struct {
 	Findings []string `json:"findings,omitempty"` // problems that no step can solve
 	Refused  string   `json:"refused,omitempty"`  // why apply would refuse the view
 	Failed   string   `json:"failed,omitempty"`   // why there is no plan
+	// Failed: a key of the view that the host does not know; "": another reason, or an older host
+	Unknown string `json:"unknown,omitempty"`
 }
 
 // A FileKey is the public key of a key file.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"wgkeys/keyring/fault"
 )
@@ -78,6 +79,9 @@ func readJSON(text []byte) (*View, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
+		if key := UnknownKey(err.Error()); key != "" {
+			err = UnknownKeyError(key)
+		}
 		return nil, err
 	}
 	switch _, err := d.Token(); {
@@ -89,6 +93,23 @@ func readJSON(text []byte) (*View, error) {
 		return nil, fmt.Errorf("format %d, want %d: the two ends run different versions of wgkeys", in.Format, Format)
 	}
 	return in.View, nil
+}
+
+// An UnknownKeyError is that of a view with a key that this program does not know: a newer one
+// has written it. A newer one on another machine also knows the error by its text.
+type UnknownKeyError string
+
+func (k UnknownKeyError) Error() string { return unknownKey + string(k) + `"` }
+
+// unknownKey begins the text. It is that of encoding/json.
+const unknownKey = `json: unknown field "`
+
+// UnknownKey is the key in the text of an [UnknownKeyError], which may be part of another text;
+// "": it is none.
+func UnknownKey(said string) string {
+	_, after, _ := strings.Cut(said, unknownKey)
+	key, _, _ := strings.Cut(after, `"`)
+	return key
 }
 
 // hintFor distinguishes a text that is no view from a view of another version.

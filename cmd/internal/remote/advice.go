@@ -80,18 +80,10 @@ func needless(line string) string {
 			return flag
 		}
 	}
-	if key := unknownKey(line); tunnel.OnlyDiagnosis(key) {
+	if key := tunnel.UnknownKey(line); tunnel.OnlyDiagnosis(key) {
 		return key
 	}
 	return ""
-}
-
-// unknownKey is the key of a view that an older wgkeys does not know, if that is what it says;
-// otherwise "".
-func unknownKey(said string) string {
-	_, after, _ := strings.Cut(said, `json: unknown field "`)
-	key, _, _ := strings.Cut(after, `"`)
-	return key
 }
 
 const hintPrefix = "wgkeys: hint: "

@@ -208,7 +208,7 @@ func (r *running) explain(ctx context.Context, err error, said *reason) error {
 	}
 	what, why := "wgkeys "+r.args[0]+" failed on host", "it says why above"
 	if its, hint := said.why(); r.hosts.Several && its != "" {
-		if why = its; hint != "" && !isOlder(exit.Stderr) { // the cause is not guessed
+		if why = its; hint != "" && !isOlder(exit) { // the cause is not guessed
 			return fault.NewHost(what, r.host, why, hint)
 		}
 	}

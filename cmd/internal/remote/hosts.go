@@ -229,7 +229,7 @@ func participantError(t *tunnel.Tunnel, host string, err error) error {
 	switch {
 	case exit.Code == 127:
 		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
-	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
+	case exit.Code == ui.ExitUsage:
 		return otherVersion(host, "it is older, and cannot tell how its tunnel stands")
 	}
 	if err := noRoot(host, exit); err != nil {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -163,10 +164,10 @@ func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer) error
 // the host is asked separately, as is one that does not know a key which it can do without.
 func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned) {
 	var err error
-	if p == nil || tunnel.OnlyDiagnosis(unknownKey(p.Failed)) {
+	if p == nil || tunnel.OnlyDiagnosis(unknownKey(p)) {
 		p, err = q.Hosts.planned(ctx, s.tunnel, s.view)
 	} else if p.Failed != "" {
-		err = q.Hosts.cannotPlan(s, p.Failed)
+		err = q.Hosts.cannotPlan(s, p)
 	}
 	if err != nil { // what is known already is reported all the same
 		s.Findings = append(s.Findings, fault.OneLine(err))
@@ -181,20 +182,24 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 
 // cannotPlan is the error of a host that cannot make a plan, perhaps because it has another
 // version.
-func (h *Hosts) cannotPlan(s *HostStatus, why string) error {
-	hint := h.upgradeIfOther(s.Host, s.Version, why)
-	if hint == "" {
-		hint = s.tunnel.Commands.Run("plan", s.Host)
+func (h *Hosts) cannotPlan(s *HostStatus, p *rotate.Planned) error {
+	hint := upgradeOn(s.Host)
+	if unknownKey(p) == "" {
+		hint = cmp.Or(h.upgradeIfOther(s.Host, s.Version), s.tunnel.Commands.Run("plan", s.Host))
 	}
-	return fault.NewHost("cannot plan on host", s.Host, why, hint)
+	return fault.NewHost("cannot plan on host", s.Host, p.Failed, hint)
 }
+
+// unknownKey is the key of a view that a host does not know, if it has no plan for that; otherwise
+// "". An older host only says it in its error.
+func unknownKey(p *rotate.Planned) string { return cmp.Or(p.Unknown, tunnel.UnknownKey(p.Failed)) }
 
 // planned asks a host what apply would do with a view there.
 func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (*rotate.Planned, error) {
 	r := h.Runner(t, v.Host)
 	said, err := planText(ctx, r, v)
 	exit := (*ssh.ExitError)(nil)
-	if errors.As(err, &exit) && tunnel.OnlyDiagnosis(unknownKey(exit.Stderr)) {
+	if errors.As(err, &exit) && tunnel.OnlyDiagnosis(tunnel.UnknownKey(exit.Stderr)) {
 		said, err = planText(ctx, r, v.WithoutDiagnosis())
 	}
 	if errors.As(err, &exit) && exit.Code == ui.ExitFindings {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,17 +20,18 @@ var ErrNotInstalled = errors.New("it is not installed there")
 // upgrade is the command that installs this program on a host.
 func upgrade(host string) string { return "wgkeys install " + host }
 
+// upgradeOn is the hint to do that.
+func upgradeOn(host string) string { return "upgrade wgkeys on " + host + ": " + upgrade(host) }
+
 // otherVersion is the error of a host whose wgkeys does not understand this one's request.
 func otherVersion(host, why string) error {
-	return rotate.OtherVersion(host, why, "upgrade wgkeys on "+host+": "+upgrade(host))
+	return rotate.OtherVersion(host, why, upgradeOn(host))
 }
 
-// olderWords are answers of an older wgkeys to something that it does not know.
-var olderWords = []string{"no such command", "there is no flag", "json: unknown field", "no such request"}
-
-// isOlder reports whether an answer is that of an older wgkeys.
-func isOlder(said string) bool {
-	return slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(said, w) })
+// isOlder reports whether wgkeys on a host failed because it does not know what it is asked for:
+// a verb or a flag, since its command line is this program's own, or a key of the view.
+func isOlder(exit *ssh.ExitError) bool {
+	return exit.Code == ui.ExitUsage || tunnel.UnknownKey(exit.Stderr) != ""
 }
 
 // upgradeHint is the hint if the host has another wgkeys than this machine, which may be
@@ -41,8 +41,8 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 	if !errors.As(err, &exit) {
 		return ""
 	}
-	if hint := h.upgradeIfOther(host, h.Version, exit.Stderr); hint != "" {
-		return hint
+	if isOlder(exit) {
+		return upgradeOn(host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -54,18 +54,14 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 	if err != nil || !strings.HasPrefix(theirs, "wgkeys ") {
 		return ""
 	}
-	return h.upgradeIfOther(host, theirs, "")
+	return h.upgradeIfOther(host, theirs)
 }
 
 // upgradeIfOther is the hint if the host has another version of wgkeys than this machine,
 // as far as that is known; otherwise "".
-func (h *Hosts) upgradeIfOther(host, theirs, said string) string {
-	hint := "upgrade wgkeys on " + host + ": " + upgrade(host)
-	switch {
-	case isOlder(said):
-		return hint
-	case theirs == h.Version || theirs == "":
+func (h *Hosts) upgradeIfOther(host, theirs string) string {
+	if theirs == h.Version || theirs == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, h.Version, hint)
+	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, h.Version, upgradeOn(host))
 }
