@@ -74,6 +74,9 @@ hint: findmnt -T /run/wgkeys/lock shows what is mounted read-only; for a contain
 	{name: "a read-only /run, by plan too", set: readOnlyRun, unset: "umount /run/wgkeys", command: "wgkeys plan", says: `
 error: cannot keep what a change does in "/run/wgkeys": read-only file system
 hint: findmnt -T /run/wgkeys shows what is mounted read-only; for a container: docker run --tmpfs /run`},
+	{name: "a read-only /run, by the plan of another machine", set: readOnlyRun, unset: "umount /run/wgkeys", command: "wgkeys show --json shale | wgkeys plan --view -", says: `
+error: cannot keep what a change does in "/run/wgkeys": read-only file system
+hint: findmnt -T /run/wgkeys shows what is mounted read-only; for a container: docker run --tmpfs /run`},
 	{name: "kernel parameters read-only", set: "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys", unset: "umount /proc/sys", says: `
 error: cannot set kernel parameters for tunnel "wg0": /proc/sys is mounted read-only, and it needs net.ipv6.conf.all.forwarding=1, net.ipv6.conf.default.accept_ra=2, net.ipv6.conf.eth0.accept_ra=2
 hint: mount -o remount,rw,bind /proc/sys, or start the container with docker run --sysctl net.ipv6.conf.all.forwarding=1 --sysctl net.ipv6.conf.default.accept_ra=2 --sysctl net.ipv6.conf.eth0.accept_ra=2`},

@@ -90,11 +90,8 @@ func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*appl
 		return &apply.Plan{Tunnel: name, Host: reading.View.Host, Notes: k.Notes, Findings: k.Finds, Known: true,
 			View: reading.View}, reading, nil
 	}
-	plan, err := apply.Make(view, state, s.mine, others)
-	if err != nil {
-		return nil, nil, &apply.Refusal{Err: err}
-	}
-	return plan, reading, nil
+	plan, err := s.make(view, state, others)
+	return plan, reading, err
 }
 
 // empty reports whether the plan is empty because the last one was.

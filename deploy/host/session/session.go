@@ -99,14 +99,17 @@ func (s *Session) plan(ctx context.Context, view *tunnel.View, how Admission) (*
 	if err != nil {
 		return nil, err
 	}
+	return s.make(view, state, others)
+}
+
+// make makes the plan, or refuses the view for what no step could change.
+func (s *Session) make(view *tunnel.View, state *apply.State, others journal.Entries) (*apply.Plan, error) {
 	plan, err := apply.Make(view, state, s.mine, others)
+	if err == nil && len(plan.Steps) > 0 {
+		err = journal.CheckWritable(linux.RunDir)
+	}
 	if err != nil {
 		return nil, &apply.Refusal{Err: err}
-	}
-	if len(plan.Steps) > 0 {
-		if err := journal.CheckWritable(linux.RunDir); err != nil {
-			return nil, &apply.Refusal{Err: err}
-		}
 	}
 	return plan, nil
 }

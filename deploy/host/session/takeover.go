@@ -28,11 +28,8 @@ func (s *Session) PlanTakeOver(ctx context.Context, view *tunnel.View) (*apply.P
 	if err := keyIsThere(view); err != nil {
 		return nil, nil, err
 	}
-	plan, err := apply.Make(view, state, s.mine, others)
-	if err != nil {
-		return nil, nil, &apply.Refusal{Err: err}
-	}
-	return plan, was, nil
+	plan, err := s.make(view, state, others)
+	return plan, was, err
 }
 
 // keyIsThere requires the private key in its file: the kernel has it now, but not after the
