@@ -235,7 +235,9 @@ wgkeys: hint: ssh root@93.93.130.7 true
 			u.Errorf("%s: exit %d, and it says\n%s", command, r.Code, r.Stderr)
 		}
 	}
-	u.Must(u.Shale, "$(command -v sshd) -E /run/sshd.log")
+	if err := u.Shale.StartSSHD(u.Context()); err != nil {
+		u.Fatal(err)
+	}
 }
 
 func pushWithoutPrograms(u *labtest.Users) {
