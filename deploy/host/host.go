@@ -147,13 +147,24 @@ func (w *Wanted) Tunnel() (string, error) {
 		if name, ok := tunnel.NameIn(w.text); ok {
 			return name, nil
 		}
+	}
+	v, err := w.parsed()
+	if err != nil {
+		return "", err
+	}
+	return v.Tunnel, nil
+}
+
+// parsed is the view.
+func (w *Wanted) parsed() (*tunnel.View, error) {
+	if w.view == nil {
 		v, err := tunnel.ParseView(w.text)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		w.view = v
 	}
-	return w.view.Tunnel, nil
+	return w.view, nil
 }
 
 // TestOnlyKernel lets a test make a step fail, or kill the process at one.

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 // headless is the first argument of the test binary where it stands for a program that
@@ -58,6 +60,7 @@ func TestHeadless(t *testing.T) {
 		"nothing waits",
 		"overtaken: done, waits",
 		"down: done, applied: []",
+		"nothing to take over: no interface has its name",
 	}
 	if got := strings.Split(strings.TrimSpace(out), "\n"); !slices.Equal(got, want) {
 		t.Errorf("it did\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -97,6 +100,7 @@ func applyByItself(ctx context.Context) error {
 		func() error { return p.confirm(&more) },
 		func() error { return p.overtake(v, &more) },
 		p.down,
+		func() error { return p.takeOver(v) },
 	} {
 		if err := act(); err != nil {
 			return err
@@ -248,4 +252,23 @@ func (p *program) down() error {
 	names, err := host.Applied()
 	fmt.Println("down: done, applied:", names)
 	return err
+}
+
+// takeOver plans to take over a tunnel that does not run, by the text of its view.
+func (p *program) takeOver(v *tunnel.View) error {
+	var text bytes.Buffer
+	if err := tunnel.EncodeView(&text, v); err != nil {
+		return err
+	}
+	h, err := host.Look(p.options(host.Options{}))
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	_, err = h.PlanTakeOver(p, host.Text(text.Bytes()))
+	if why := new(fault.Fault); errors.As(err, &why) {
+		fmt.Println("nothing to take over:", why.Why)
+		return nil
+	}
+	return errors.Join(err, errors.New("a tunnel that does not run can be taken over"))
 }

@@ -53,11 +53,15 @@ func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
 	if t.From, err = former.Find(ctx, name); err != nil {
 		return nil, err
 	}
-	h.wanted = w
-	if t.Plan, t.was, err = h.s.PlanTakeOver(ctx, w.view); err != nil {
+	view, err := w.parsed()
+	if err != nil {
 		return nil, err
 	}
-	return t, refuseLess(t.Plan, w.view)
+	h.wanted = w
+	if t.Plan, t.was, err = h.s.PlanTakeOver(ctx, view); err != nil {
+		return nil, err
+	}
+	return t, refuseLess(t.Plan, view)
 }
 
 // refuseLess refuses a view that has less than the running tunnel: the user's own
@@ -99,63 +103,71 @@ func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 	if t.From != nil {
 		r.Manager = t.From.Name
 	}
-	err := h.takeOver(ctx, t, r)
+	o := handover{h, r}
+	err := o.take(ctx, t)
 	if err == nil || errors.Is(err, apply.ErrIncomplete) {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if _, failed := h.giveBack(ctx, r); failed != nil {
+	if _, failed := o.giveBack(ctx); failed != nil {
 		return errors.Join(err, fault.Wrap(failed, "could not give back tunnel", r.Link, "wgkeys import --undo -t "+r.Link))
 	}
 	return fmt.Errorf("%w; all was given back", err)
 }
 
-func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) error {
-	if err := r.Save(); err != nil { // first: from then on it can be undone
+// A handover is a tunnel on its way from another program to wgkeys, or back. The record says how
+// far it is.
+type handover struct {
+	*Host
+	*former.Record
+}
+
+func (o handover) take(ctx context.Context, t *TakeOver) error {
+	if err := o.Save(); err != nil { // first: from then on it can be undone
 		return err
 	}
-	if err := h.s.TakeOver(); err != nil {
+	if err := o.s.TakeOver(); err != nil {
 		return err
 	}
-	if err := passMarks(r); err != nil {
+	if err := o.passMarks(); err != nil {
 		return err
 	}
-	if err := h.s.Take(ctx, withoutManagers(t.Plan), apply.Run, TestOnlyKernel); err != nil {
+	if err := o.s.Take(ctx, withoutManagers(t.Plan), apply.Run, TestOnlyKernel); err != nil {
 		return err
 	}
-	if err := h.letGo(ctx, t, r); err != nil {
+	if err := o.letGo(ctx, t); err != nil {
 		return err
 	}
-	plan, err := h.s.Plan(ctx, h.wanted.view)
+	plan, err := o.s.Plan(ctx, o.wanted.view)
 	if err != nil {
 		return err
 	}
-	if _, err = h.Apply(ctx, plan); err != nil {
+	if _, err = o.Apply(ctx, plan); err != nil {
 		return err
 	}
-	r.Done = true
-	return errors.Join(h.release(r), r.Save())
+	o.Done = true
+	return errors.Join(o.release(), o.Save())
 }
 
 // letGo makes the program that has the tunnel release it. What a running program removes
-// has stand-ins before, until [Host.release].
-func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
+// has stand-ins before, until release.
+func (o handover) letGo(ctx context.Context, t *TakeOver) error {
 	if t.From != nil && former.Runs(t.From.Name) || tellsOne(t.Plan) {
-		if err := h.hold(ctx, r); err != nil {
+		if err := o.hold(ctx); err != nil {
 			return err
 		}
-		plan, err := h.s.Plan(ctx, h.wanted.view)
+		plan, err := o.s.Plan(ctx, o.wanted.view)
 		if err != nil {
 			return err
 		}
-		if err := h.s.Take(ctx, plan, apply.Run, TestOnlyKernel); err != nil {
+		if err := o.s.Take(ctx, plan, apply.Run, TestOnlyKernel); err != nil {
 			return err
 		}
 	}
 	if t.From == nil {
 		return nil
 	}
-	return t.From.LetGo(ctx, r)
+	return t.From.LetGo(ctx, o.Record)
 }
 
 // tellsOne reports whether a program that manages the interface has to be told: its file
@@ -168,43 +180,43 @@ func tellsOne(plan *apply.Plan) bool {
 }
 
 // hold adds the stand-ins and waits until packets to them arrive.
-func (h *Host) hold(ctx context.Context, r *former.Record) error {
-	r.Held = true
-	if err := r.Save(); err != nil {
+func (o handover) hold(ctx context.Context) error {
+	o.Held = true
+	if err := o.Save(); err != nil {
 		return err
 	}
-	if err := h.s.StandIn(ctx, r.Link, r.Was); err != nil {
-		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", r.Link, "")
+	if err := o.s.StandIn(ctx, o.Link, o.Was); err != nil {
+		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", o.Link, "")
 	}
 	return nil
 }
 
-// passMarks lets packets with the mark of the other program pass, until [Host.release]: its
-// firewall goes after its rules, and comes back before them.
-func passMarks(r *former.Record) error {
-	if !slices.ContainsFunc(r.Was.Rules, func(rule apply.Rule) bool { return rule.NotMark.Value != 0 }) {
+// passMarks lets packets with the mark of the other program pass, until release: its firewall
+// goes after its rules, and comes back before them.
+func (o handover) passMarks() error {
+	if !slices.ContainsFunc(o.Was.Rules, func(rule apply.Rule) bool { return rule.NotMark.Value != 0 }) {
 		return nil
 	}
-	r.Held = true
-	if err := r.Save(); err != nil {
+	o.Held = true
+	if err := o.Save(); err != nil {
 		return err
 	}
-	if err := linux.PassMarks(r.Was); err != nil {
-		return fault.Wrap(err, "cannot let packets pass with the mark of tunnel", r.Link, "")
+	if err := linux.PassMarks(o.Was); err != nil {
+		return fault.Wrap(err, "cannot let packets pass with the mark of tunnel", o.Link, "")
 	}
 	return nil
 }
 
 // release removes the stand-ins, where there are any.
-func (h *Host) release(r *former.Record) error {
-	if !r.Held {
+func (o handover) release() error {
+	if !o.Held {
 		return nil
 	}
-	if err := errors.Join(h.s.EndStandIn(r.Link, r.Was), linux.EndPassMarks(r.Was)); err != nil {
-		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", r.Link, "")
+	if err := errors.Join(o.s.EndStandIn(o.Link, o.Was), linux.EndPassMarks(o.Was)); err != nil {
+		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", o.Link, "")
 	}
-	r.Held = false
-	return r.Save()
+	o.Held = false
+	return o.Save()
 }
 
 // withoutManagers leaves out the steps that tell network managers about the interface: one
@@ -241,43 +253,43 @@ func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 	if err := journal.RemovePending(linux.RunDir, r.Link); err != nil {
 		return nil, err
 	}
-	plan, err := h.giveBack(ctx, r)
+	plan, err := handover{h, r}.giveBack(ctx)
 	if err == nil {
 		h.tell(Done{})
 	}
 	return plan, err
 }
 
-func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
-	there := h.s.Has(r.Link)
+func (o handover) giveBack(ctx context.Context) (*apply.Plan, error) {
+	there := o.s.Has(o.Link)
 	if there {
-		if err := passMarks(r); err != nil {
+		if err := o.passMarks(); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.Return(ctx, there); err != nil {
+	if err := o.Return(ctx, there); err != nil {
 		return nil, err
 	}
-	if there && former.Resumes(r.Manager) {
-		if err := h.hold(ctx, r); err != nil {
+	if there && former.Resumes(o.Manager) {
+		if err := o.hold(ctx); err != nil {
 			return nil, err
 		}
 	}
-	plan, err := h.s.PlanGiveBack(ctx, r.Link, r.Was)
+	plan, err := o.s.PlanGiveBack(ctx, o.Link, o.Was)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
+	if err := o.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
 		return nil, err
 	}
 	var resumed error
 	if there {
-		resumed = r.Resume(ctx)
+		resumed = o.Resume(ctx)
 	}
-	if err := errors.Join(resumed, h.release(r), kept.Forget(r.Link), participant.Forget(r.Link)); err != nil {
+	if err := errors.Join(resumed, o.release(), kept.Forget(o.Link), participant.Forget(o.Link)); err != nil {
 		return nil, err
 	}
-	if err := r.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := o.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	return plan, nil
