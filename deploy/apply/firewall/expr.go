@@ -139,7 +139,7 @@ func (w *walk) rule(c *Chain, rule Rule) (truth, []Verdict) {
 		case Match:
 			t = w.match(e)
 		case SetMark, ConnMark:
-			changeMarks(w, e, matches, &regs)
+			w.changeMarks(e, matches, &regs)
 		case Verdict, Target, Translation:
 			verdicts = append(verdicts, w.decide(e, &regs))
 		case Statement, Untrack:

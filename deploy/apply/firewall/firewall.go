@@ -146,8 +146,8 @@ type Drop struct {
 // Drops returns where p is dropped on its way through hooks, or nil where it may
 // get through.
 func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
-	w := &walk{rules: r, packet: p, known: map[string]outcome{}, mark: p.firstMark()}
-	w.connMark = r.firstConnMark(p)
+	w := &walk{known: map[string]outcome{}, seen: seen{rules: r, packet: p, mark: p.firstMark(),
+		connMark: r.firstConnMark(p)}}
 	index := r.indexed()
 	untracks, tracks := index.untracks, index.tracks[INet] || index.tracks[p.Family]
 	for _, hook := range hooks {
@@ -278,19 +278,10 @@ func (r *Ruleset) set(c *Chain, name string) *Set {
 
 // A walk is one packet's way through the rules.
 type walk struct {
-	rules       *Ruleset
-	packet      Packet
-	hook        Hook
-	chainFamily Family             // of the base chain
-	known       map[string]outcome // of chains that were walked already
-	entered     []string           // those chains, in the order in which they were come to
-
-	tracked    bool // the packet's connection is known by now
-	translated bool // its destination may have been
-	renamed    bool // its source may have been
-	mark       bits // that it has by now
-	connMark   bits // that of its connection
-	certain    bool // it comes to this rule on every way through the base chain
+	seen
+	known   map[string]outcome // of chains that were walked already
+	entered []string           // those chains, in the order in which they were come to
+	certain bool               // it comes to this rule on every way through the base chain
 }
 
 // tracking is when connections are looked up (NF_IP_PRI_CONNTRACK), and sourceNAT

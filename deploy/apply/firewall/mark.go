@@ -31,7 +31,7 @@ func (w *walk) setMark(s SetMark, matches truth, regs *registers) {
 	default:
 		next = unknown(4)
 	}
-	w.mark = certainly(w, matches, next, w.mark)
+	w.mark = w.certainly(matches, next, w.mark)
 	clear(w.known)
 }
 
@@ -65,7 +65,7 @@ func (r *Ruleset) firstConnMark(p Packet) bits {
 }
 
 // changeMarks does what an expression says of the mark of the packet or of its connection.
-func changeMarks(w *walk, e Expr, matches truth, regs *registers) {
+func (w *walk) changeMarks(e Expr, matches truth, regs *registers) {
 	c, ok := e.(ConnMark)
 	switch {
 	case !ok:
@@ -74,17 +74,17 @@ func changeMarks(w *walk, e Expr, matches truth, regs *registers) {
 		w.setMark(SetMark{}, matches, regs)
 		w.connMark = unknown(4)
 	case c.Restore:
-		w.mark = certainly(w, matches, merged(w.mark, c.Clear, ofConnection(w), c.Keep, 0), w.mark)
+		w.mark = w.certainly(matches, merged(w.mark, c.Clear, w.ofConnection(), c.Keep, 0), w.mark)
 	case c.Register != 0:
-		w.connMark = certainly(w, matches, regs.get(c.Register, 4), w.connMark)
+		w.connMark = w.certainly(matches, regs.get(c.Register, 4), w.connMark)
 	default:
-		w.connMark = certainly(w, matches, merged(w.connMark, c.Clear, w.mark, c.Keep, c.Value), w.connMark)
+		w.connMark = w.certainly(matches, merged(w.connMark, c.Clear, w.mark, c.Keep, c.Value), w.connMark)
 	}
 	clear(w.known)
 }
 
 // certainly is next where the rule matches for certain, and else what it shares with now.
-func certainly(w *walk, matches truth, next, now bits) bits {
+func (w *walk) certainly(matches truth, next, now bits) bits {
 	if matches != yes || !w.certain {
 		return next.shared(now)
 	}
@@ -92,11 +92,11 @@ func certainly(w *walk, matches truth, next, now bits) bits {
 }
 
 // ofConnection is the mark of the connection, if that is known by now.
-func ofConnection(w *walk) bits {
-	if !w.tracked {
+func (s *seen) ofConnection() bits {
+	if !s.tracked {
 		return unknown(4)
 	}
-	return w.connMark
+	return s.connMark
 }
 
 // merged is (a &^ clear) ^ (b & keep) ^ value.
@@ -124,12 +124,12 @@ func (w *walk) remarked(c *Chain) *Drop {
 }
 
 // hasMark is xt_mark_mtinfo1: a mark, a mask, and whether it is to be another.
-func (w *walk) hasMark(m Match) truth {
+func (s *seen) hasMark(m Match) truth {
 	d := m.Data
 	if m.Name != "mark" || m.Revision != 1 || len(d) < 9 {
 		return maybe
 	}
-	t := w.mark.masked(d[4:8], nil).equals(d[:4])
+	t := s.mark.masked(d[4:8], nil).equals(d[:4])
 	if d[8] != 0 {
 		t = t.not()
 	}

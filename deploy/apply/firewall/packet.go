@@ -65,30 +65,44 @@ const (
 	typeLocal   = 2 // RTN_LOCAL
 )
 
+// A seen packet is what a chain sees of one, and what has become of it by then.
+type seen struct {
+	packet      Packet
+	rules       *Ruleset // of the host
+	hook        Hook
+	chainFamily Family // of the base chain
+
+	tracked    bool // its connection is known by now
+	translated bool // its destination may have been
+	renamed    bool // its source may have been
+	mark       bits // that it has by now
+	connMark   bits // that of its connection
+}
+
 // load is what e finds in the packet.
-func (w *walk) load(e Load) bits {
+func (s *seen) load(e Load) bits {
 	switch e.From {
 	case Meta:
-		return w.meta(e.Key)
+		return s.meta(e.Key)
 	case Conntrack:
-		return w.conntrack(e.Key)
+		return s.conntrack(e.Key)
 	case Network:
-		return w.network().slice(e.Offset, e.Len)
+		return s.network().slice(e.Offset, e.Len)
 	case Transport:
-		return w.transport().slice(e.Offset, e.Len)
+		return s.transport().slice(e.Offset, e.Len)
 	case FIB:
 		switch {
-		case w.packet.Local:
+		case s.packet.Local:
 			return exactly(binary.NativeEndian.AppendUint32(nil, typeLocal))
-		case w.packet.Direct && w.packet.Remote:
+		case s.packet.Direct && s.packet.Remote:
 			return exactly(binary.NativeEndian.AppendUint32(nil, typeUnicast))
 		}
 	}
 	return unknown(16)
 }
 
-func (w *walk) meta(key uint32) bits {
-	p := w.packet
+func (s *seen) meta(key uint32) bits {
+	p := s.packet
 	switch key {
 	case metaProtocol:
 		if p.Family == IPv6 {
@@ -96,26 +110,26 @@ func (w *walk) meta(key uint32) bits {
 		}
 		return exactly([]byte{0x08, 0x00})
 	case metaNFPROTO:
-		if w.chainFamily == NetDev {
+		if s.chainFamily == NetDev {
 			return exactly([]byte{byte(NetDev)})
 		}
 		return exactly([]byte{byte(p.Family)})
 	case metaMark:
-		return w.mark
+		return s.mark
 	case metaL4PROTO:
 		return exactly([]byte{p.Protocol})
 	case metaIIF:
-		return w.in().index()
+		return s.in().index()
 	case metaOIF:
-		return w.out().index()
+		return s.out().index()
 	case metaIIFNAME:
-		return w.in().name()
+		return s.in().name()
 	case metaOIFNAME:
-		return w.out().name()
+		return s.out().name()
 	case metaIIFTYPE, metaIIFGROUP, metaIIFKIND:
-		return w.rules.property(w.in(), key)
+		return s.rules.property(s.in(), key)
 	case metaOIFTYPE, metaOIFGROUP, metaOIFKIND:
-		return w.rules.property(w.out(), key-1)
+		return s.rules.property(s.out(), key-1)
 	}
 	return unknown(16)
 }
@@ -162,22 +176,22 @@ func (r *Ruleset) property(l Link, key uint32) bits {
 }
 
 // out is not decided before the packet is routed.
-func (w *walk) out() Link {
-	if !w.routed() {
+func (s *seen) out() Link {
+	if !s.routed() {
 		return Link{}
 	}
-	return w.packet.Out
+	return s.packet.Out
 }
 
 // in is not kept until the packet leaves its interface.
-func (w *walk) in() Link {
-	if w.hook == Egress {
+func (s *seen) in() Link {
+	if s.hook == Egress {
 		return Link{}
 	}
-	return w.packet.In
+	return s.packet.In
 }
 
-func (w *walk) routed() bool { return w.hook != Ingress && w.hook != Prerouting }
+func (s *seen) routed() bool { return s.hook != Ingress && s.hook != Prerouting }
 
 func (l Link) name() bits {
 	if l.Name == "" {
@@ -200,22 +214,22 @@ func (l Link) index() bits {
 	return exactly(binary.NativeEndian.AppendUint32(nil, n))
 }
 
-func (w *walk) conntrack(key uint32) bits {
-	if !w.tracked {
+func (s *seen) conntrack(key uint32) bits {
+	if !s.tracked {
 		return unknown(16)
 	}
 	switch key {
 	case ctState:
-		return exactly(binary.NativeEndian.AppendUint32(nil, uint32(w.packet.state())))
+		return exactly(binary.NativeEndian.AppendUint32(nil, uint32(s.packet.state())))
 	case ctDirection:
-		if w.packet.Answer {
+		if s.packet.Answer {
 			return exactly([]byte{1})
 		}
 		return exactly([]byte{0})
 	case ctMark:
-		return w.connMark
+		return s.connMark
 	}
-	if key == ctStatus && !w.translated {
+	if key == ctStatus && !s.translated {
 		b := unknown(4)
 		binary.NativeEndian.PutUint32(b.known, statusDestNAT)
 		return b
@@ -232,27 +246,27 @@ func (p Packet) state() int {
 
 // network is the header of RFC 791 or RFC 8200. Before the packet is routed,
 // the destination may be one that is translated.
-func (w *walk) network() bits {
-	p := w.packet
+func (s *seen) network() bits {
+	p := s.packet
 	n, proto, source, dest := 20, 9, 12, 16
 	if p.Family == IPv6 {
 		n, proto, source, dest = 40, 6, 8, 24
 	}
 	b := unknown(n)
 	b.value[proto], b.known[proto] = p.Protocol, 0xff
-	if !w.renamed {
+	if !s.renamed {
 		b.write(source, p.Source)
 	}
-	if w.routed() || p.Direct {
+	if s.routed() || p.Direct {
 		b.write(dest, p.Dest)
 	}
 	return b
 }
 
 // transport has the ports, as TCP and UDP both have them.
-func (w *walk) transport() bits {
+func (s *seen) transport() bits {
 	b := unknown(20)
-	for i, port := range []int{w.sourcePort(), w.packet.DestPort} {
+	for i, port := range []int{s.sourcePort(), s.packet.DestPort} {
 		if at := 2 * i; port != 0 {
 			binary.BigEndian.PutUint16(b.value[at:], uint16(port))
 			b.known[at], b.known[at+1] = 0xff, 0xff
@@ -261,11 +275,11 @@ func (w *walk) transport() bits {
 	return b
 }
 
-func (w *walk) sourcePort() int {
-	if w.renamed {
+func (s *seen) sourcePort() int {
+	if s.renamed {
 		return 0
 	}
-	return w.packet.SrcPort
+	return s.packet.SrcPort
 }
 
 // write puts the bits of p that all its addresses share.

@@ -21,8 +21,8 @@ func (r *Ruleset) DropsBy(d *Drop, name string) bool {
 
 // alone walks a packet through one chain.
 func (r *Ruleset) alone(c *Chain, hook Hook, p Packet) outcome {
-	w := &walk{rules: r, packet: p, hook: hook, chainFamily: c.Family, known: map[string]outcome{},
-		mark: p.firstMark(), connMark: r.firstConnMark(p), tracked: !r.indexed().untracks && hook != Ingress}
+	w := &walk{known: map[string]outcome{}, seen: seen{rules: r, packet: p, hook: hook, chainFamily: c.Family,
+		mark: p.firstMark(), connMark: r.firstConnMark(p), tracked: !r.indexed().untracks && hook != Ingress}}
 	return w.chain(c, 0)
 }
 

@@ -4,48 +4,48 @@ import "encoding/binary"
 
 // match evaluates one of iptables' own matches. Their data are structures of the kernel
 // (include/uapi/linux/netfilter/xt_*.h), in the byte order of the host.
-func (w *walk) match(m Match) truth {
+func (s *seen) match(m Match) truth {
 	d := m.Data
 	u16 := func(at int) int { return int(binary.NativeEndian.Uint16(d[at:])) }
 	switch {
 	case m.Name == "comment":
 		return yes
 	case m.Name == "conntrack" && m.Revision >= 2 && len(d) >= 154:
-		return w.ofConntrack(u16)
+		return s.ofConntrack(u16)
 	case m.Name == "state" && len(d) >= 4:
-		return w.inState(int(binary.NativeEndian.Uint32(d)), false)
+		return s.inState(int(binary.NativeEndian.Uint32(d)), false)
 	case (m.Name == "udp" || m.Name == "tcp") && len(d) >= 9:
-		return w.ports(m.Name, d, u16)
+		return s.ports(m.Name, d, u16)
 	case m.Name == "multiport" && m.Revision == 1 && len(d) >= 48:
-		return w.multiport(d, u16)
+		return s.multiport(d, u16)
 	case m.Name == "addrtype" && len(d) >= 8:
-		return w.addrtype(m.Revision, d, u16)
+		return s.addrtype(m.Revision, d, u16)
 	}
-	return w.hasMark(m)
+	return s.hasMark(m)
 }
 
 // ofConntrack is xt_conntrack_mtinfo2 and 3: match_flags, invert_flags, state_mask.
-func (w *walk) ofConntrack(u16 func(int) int) truth {
+func (s *seen) ofConntrack(u16 func(int) int) truth {
 	const state, alias = 1, 1 << 13 // XT_CONNTRACK_STATE, and the same asked for as "-m state"
 	if u16(146)&^alias != state {
 		return maybe
 	}
-	return w.inState(u16(150), u16(148)&1 != 0)
+	return s.inState(u16(150), u16(148)&1 != 0)
 }
 
 // inState reports whether the connection is in one of the states of mask. It is not known
 // whether its source is translated.
-func (w *walk) inState(mask int, invert bool) truth {
+func (s *seen) inState(mask int, invert bool) truth {
 	const source, dest = 1 << 6, 1 << 7 // XT_CONNTRACK_STATE_SNAT, _DNAT
-	if mask &^= dest; !w.tracked || mask&source != 0 {
+	if mask &^= dest; !s.tracked || mask&source != 0 {
 		return maybe
 	}
-	return of(mask&w.packet.state() != 0 != invert)
+	return of(mask&s.packet.state() != 0 != invert)
 }
 
 // ports are xt_udp's and xt_tcp's: two source ports, two destination ports, and
 // for TCP an option and flags; what is inverted comes last.
-func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
+func (s *seen) ports(name string, d []byte, u16 func(int) int) truth {
 	inverted := d[8]
 	if name == "tcp" {
 		if len(d) < 12 || d[8] != 0 || d[9] != 0 { // option, flags
@@ -53,7 +53,7 @@ func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
 		}
 		inverted = d[11]
 	}
-	from, to := inPorts(w.sourcePort(), u16(0), u16(2)), inPorts(w.packet.DestPort, u16(4), u16(6))
+	from, to := inPorts(s.sourcePort(), u16(0), u16(2)), inPorts(s.packet.DestPort, u16(4), u16(6))
 	if inverted&1 != 0 {
 		from = from.not()
 	}
@@ -65,7 +65,7 @@ func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
 
 // addrtype is xt_addrtype_info_v1: types of the source, types of the destination, and
 // flags; in the first revision there are two words instead, which invert.
-func (w *walk) addrtype(revision int, d []byte, u16 func(int) int) truth {
+func (s *seen) addrtype(revision int, d []byte, u16 func(int) int) truth {
 	const local, invertDest = 1 << 2, 1 << 1 // XT_ADDRTYPE_LOCAL, _INVERT_DEST
 	source, dest, flags := u16(0), u16(2), binary.NativeEndian.Uint32(d[4:])
 	if revision == 0 {
@@ -74,11 +74,11 @@ func (w *walk) addrtype(revision int, d []byte, u16 func(int) int) truth {
 		}
 		flags = invertDest * min(binary.NativeEndian.Uint32(d[8:]), 1)
 	}
-	known := w.packet.Local || w.packet.Remote && dest == local
+	known := s.packet.Local || s.packet.Remote && dest == local
 	if source != 0 || dest == 0 || !known || flags&^invertDest != 0 {
 		return maybe
 	}
-	return of((w.packet.Local && dest&local != 0) != (flags == invertDest))
+	return of((s.packet.Local && dest&local != 0) != (flags == invertDest))
 }
 
 func inPorts(port, first, last int) truth {
@@ -93,9 +93,9 @@ func inPorts(port, first, last int) truth {
 
 // multiport is xt_multiport_v1: which ports, how many, fifteen of them, and for each
 // whether it begins a range.
-func (w *walk) multiport(d []byte, u16 func(int) int) truth {
+func (s *seen) multiport(d []byte, u16 func(int) int) truth {
 	const destination = 1 // XT_MULTIPORT_DESTINATION
-	if d[0] != destination || w.packet.DestPort == 0 {
+	if d[0] != destination || s.packet.DestPort == 0 {
 		return maybe
 	}
 	t := no
@@ -106,7 +106,7 @@ func (w *walk) multiport(d []byte, u16 func(int) int) truth {
 			i++
 			last = u16(2 + 2*i)
 		}
-		t = max(t, inPorts(w.packet.DestPort, first, last))
+		t = max(t, inPorts(s.packet.DestPort, first, last))
 	}
 	if d[47] != 0 {
 		t = t.not()

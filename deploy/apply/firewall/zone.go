@@ -25,8 +25,9 @@ func (r *Ruleset) Zone(c *Chain, in Link) string {
 	if base == nil {
 		return ""
 	}
-	w := &walk{rules: r, packet: Packet{Family: c.Family, Protocol: protocolUDP, In: in, Local: true}, hook: Input,
-		chainFamily: c.Family, known: map[string]outcome{}, tracked: true, mark: unknown(4), connMark: unknown(4)}
+	p := Packet{Family: c.Family, Protocol: protocolUDP, In: in, Local: true}
+	w := &walk{known: map[string]outcome{}, seen: seen{rules: r, packet: p, hook: Input, chainFamily: c.Family,
+		tracked: true, mark: unknown(4), connMark: unknown(4)}}
 	w.chain(base, 0)
 	for _, name := range slices.Backward(w.entered) {
 		zone, ok := strings.CutPrefix(name, prefix+"IN_")

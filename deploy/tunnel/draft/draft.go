@@ -103,7 +103,7 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 	w := &writer{m: m}
 	w.all()
 	m.Text = w.text.Bytes()
-	if err := m.verify(w); err != nil {
+	if err := (&check{m, w.from}).verify(); err != nil {
 		return nil, err
 	}
 	m.fill()

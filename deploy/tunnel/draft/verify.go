@@ -16,18 +16,23 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// verify reads the tunnel file back, and compares the view of each host with the host's own
-// files.
-func (m *maker) verify(w *writer) error {
-	t, err := m.parse(w)
+// A check reads the tunnel file of a draft back.
+type check struct {
+	*maker
+	from []foreign.Pos // of each line of the text, see writer
+}
+
+// verify compares the view of each host with the host's own files.
+func (c *check) verify() error {
+	t, err := c.parse()
 	if err == errAgain {
 		return err
 	}
 	if err != nil {
-		return w.source(err)
+		return c.source(err)
 	}
-	view := t.Views(m.known())
-	for _, h := range m.list {
+	view := t.Views(c.known())
+	for _, h := range c.list {
 		if h.d == nil {
 			continue
 		}
@@ -35,7 +40,7 @@ func (m *maker) verify(w *writer) error {
 		if err != nil {
 			return err
 		}
-		m.compare(h, v)
+		c.compare(h, v)
 	}
 	return nil
 }
@@ -43,15 +48,15 @@ func (m *maker) verify(w *writer) error {
 // parse reads the tunnel file. Other programs accept values that a tunnel file cannot have,
 // such as the endpoint 0.0.0.0. Such lines are dropped, which may bring out errors in
 // others. The error is non-nil if a line without a key is wrong.
-func (m *maker) parse(w *writer) (*tunnel.Tunnel, error) {
+func (c *check) parse() (*tunnel.Tunnel, error) {
 	for {
-		t, err := tunnel.Parse(folder{m.Tunnel + ".toml", m.Text}, m.Tunnel)
+		t, err := tunnel.Parse(folder{c.Tunnel + ".toml", c.Text}, c.Tunnel)
 		switch {
 		case err == nil:
 			return t, nil
-		case m.unsend(w, err):
+		case c.unsend(err):
 			return nil, errAgain
-		case !m.drop(w, err):
+		case !c.drop(err):
 			return nil, err
 		}
 	}
@@ -59,16 +64,16 @@ func (m *maker) parse(w *writer) (*tunnel.Tunnel, error) {
 
 // unsend removes the endpoints that err is about from the devices, and reports whether
 // there are any.
-func (m *maker) unsend(w *writer, err error) (found bool) {
+func (c *check) unsend(err error) (found bool) {
 	fault.Each(err, func(f *fault.Fault) {
 		n := f.Line - 1
-		if n < 0 || n >= len(w.from) || !strings.HasPrefix(f.File, tunnel.Dir) || !w.isEndpoint(n) {
+		if n < 0 || n >= len(c.from) || !strings.HasPrefix(f.File, tunnel.Dir) || !c.isEndpoint(n) {
 			return
 		}
-		for _, h := range m.list {
+		for _, h := range c.list {
 			for _, e := range h.entries {
-				if e.p.Endpoint != "" && e.p.Where("endpoint") == w.from[n] {
-					unsend(h.d, e.p, w.because(f))
+				if e.p.Endpoint != "" && e.p.Where("endpoint") == c.from[n] {
+					unsend(h.d, e.p, c.because(f))
 					found = true
 				}
 			}
@@ -78,25 +83,25 @@ func (m *maker) unsend(w *writer, err error) (found bool) {
 }
 
 // isEndpoint reports whether line n, counted from 0, is an endpoint.
-func (w *writer) isEndpoint(n int) bool {
-	lines := bytes.SplitN(w.m.Text, []byte("\n"), n+2)
+func (c *check) isEndpoint(n int) bool {
+	lines := bytes.SplitN(c.Text, []byte("\n"), n+2)
 	return n < len(lines) && bytes.HasPrefix(lines[n], []byte("endpoint = "))
 }
 
 // drop removes the lines that err is about, and reports whether there are any.
-func (m *maker) drop(w *writer, err error) bool {
-	lines := bytes.SplitAfter(m.Text, []byte("\n"))
+func (c *check) drop(err error) bool {
+	lines := bytes.SplitAfter(c.Text, []byte("\n"))
 	dropped := map[int]string{} // the line to put in its place
 	fault.Each(err, func(f *fault.Fault) {
 		n := f.Line - 1
-		if n < 0 || n >= len(w.from) || !strings.HasPrefix(f.File, tunnel.Dir) {
+		if n < 0 || n >= len(c.from) || !strings.HasPrefix(f.File, tunnel.Dir) {
 			return
 		}
 		key, _, ok := strings.Cut(string(lines[n]), " = ")
 		if !ok || strings.HasPrefix(key, "#") || key == "managed" {
 			return
 		}
-		m.leave(w.from[n], key, w.because(f))
+		c.leave(c.from[n], key, c.because(f))
 		if dropped[n] = instead(lines, n, key); dropped[n] == string(lines[n]) {
 			dropped[n] = ""
 		}
@@ -108,14 +113,14 @@ func (m *maker) drop(w *writer, err error) bool {
 		lines[n] = []byte(other)
 	}
 	withoutEmpty(lines)
-	m.Text = nil
+	c.Text = nil
 	var from []foreign.Pos
 	for n, line := range lines {
-		if m.Text = append(m.Text, line...); len(line) > 0 && n < len(w.from) {
-			from = append(from, w.from[n])
+		if c.Text = append(c.Text, line...); len(line) > 0 && n < len(c.from) {
+			from = append(from, c.from[n])
 		}
 	}
-	w.from = from
+	c.from = from
 	return true
 }
 
@@ -156,17 +161,17 @@ func instead(lines [][]byte, n int, key string) string {
 
 // because returns the reason in f. References to lines of the tunnel file, which the user
 // does not have, become references to the lines that they come from.
-func (w *writer) because(f *fault.Fault) string {
+func (c *check) because(f *fault.Fault) string {
 	why := f.Why
 	if f.Err != nil {
 		why = strings.TrimPrefix(why+": "+f.Err.Error(), ": ")
 	}
 	return ofDraft().ReplaceAllStringFunc(why, func(place string) string {
 		line, err := strconv.Atoi(place[strings.LastIndexByte(place, ':')+1:])
-		if err != nil || line < 1 || line > len(w.from) {
+		if err != nil || line < 1 || line > len(c.from) {
 			return place
 		}
-		at := w.from[line-1]
+		at := c.from[line-1]
 		return at.File + ":" + strconv.Itoa(at.Line)
 	})
 }
@@ -204,22 +209,22 @@ func (f *file) IsDir() bool                { return false }
 func (f *file) Sys() any                   { return nil }
 
 // source makes an error in the tunnel file refer to the line that it comes from.
-func (w *writer) source(err error) error {
+func (c *check) source(err error) error {
 	fault.Each(err, func(f *fault.Fault) {
-		if f.Line > 0 && f.Line <= len(w.from) && strings.HasPrefix(f.File, tunnel.Dir) {
-			at := w.from[f.Line-1]
-			f.Why = w.because(f)
+		if f.Line > 0 && f.Line <= len(c.from) && strings.HasPrefix(f.File, tunnel.Dir) {
+			at := c.from[f.Line-1]
+			f.Why = c.because(f)
 			f.File, f.Line = at.File, at.Line
 		}
 	})
-	return fault.Wrap(err, "cannot say in a tunnel file what the files say of", w.m.Tunnel, "")
+	return fault.Wrap(err, "cannot say in a tunnel file what the files say of", c.Tunnel, "")
 }
 
 // compare records where the view of h differs from its files.
-func (m *maker) compare(h *host, v *tunnel.View) {
+func (c *check) compare(h *host, v *tunnel.View) {
 	differs := func(at foreign.Pos, what string, has, wants any) {
-		if has != wants && !m.reported(at) {
-			m.leave(at, what, "it cannot be said as it is")
+		if has != wants && !c.reported(at) {
+			c.leave(at, what, "it cannot be said as it is")
 		}
 	}
 	differs(h.d.Where("listen_port"), "ListenPort", v.ListenPort, h.d.ListenPort)
@@ -233,7 +238,7 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 	for _, e := range h.entries {
 		p := byName[e.peer.name]
 		if p == nil {
-			m.leave(e.p.Pos, "[Peer] "+e.peer.name, "the two are no peers by the file of the other")
+			c.leave(e.p.Pos, "[Peer] "+e.peer.name, "the two are no peers by the file of the other")
 			continue
 		}
 		delete(byName, e.peer.name)
@@ -247,16 +252,16 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 			differs(e.p.Where("endpoint"), "Endpoint of "+p.Name, p.Endpoint, e.p.Endpoint)
 		}
 	}
-	m.compareRoutes(h, v)
+	c.compareRoutes(h, v)
 	for _, name := range sorted(byName) {
-		m.leave(h.d.Pos, "[Peer] "+name,
+		c.leave(h.d.Pos, "[Peer] "+name,
 			"it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
 	}
 }
 
 // compareRoutes records which routes of the view have another next hop than those in the
 // files, where a route for an allowed IP has none.
-func (m *maker) compareRoutes(h *host, v *tunnel.View) {
+func (c *check) compareRoutes(h *host, v *tunnel.View) {
 	special := func(r tunnel.Route) bool { return r.Gateway.IsValid() || r.Metric != 0 }
 	if len(h.kept) == 0 && !slices.ContainsFunc(v.Routes, special) {
 		return // as nearly always
@@ -272,7 +277,7 @@ func (m *maker) compareRoutes(h *host, v *tunnel.View) {
 	}
 	for _, r := range v.Routes {
 		if r.Metric != 0 && v.Table == 0 && aroundEndpoint(v, r.Prefix) {
-			m.leave(files[r.Prefix].Pos, "metric of route "+r.Prefix.String(),
+			c.leave(files[r.Prefix].Pos, "metric of route "+r.Prefix.String(),
 				"an endpoint may lie in it: so a tunnel has it in a table of its own, before all routes of the main one")
 		}
 		if has, ok := files[r.Prefix]; ok && has.Gateway != r.Gateway {
@@ -280,7 +285,7 @@ func (m *maker) compareRoutes(h *host, v *tunnel.View) {
 			if r.Gateway.IsValid() {
 				gets = r.Gateway.String()
 			}
-			m.leave(has.Pos, "gateway of route "+r.Prefix.String(), "a host's routes to a peer have one next hop, and this one has "+
+			c.leave(has.Pos, "gateway of route "+r.Prefix.String(), "a host's routes to a peer have one next hop, and this one has "+
 				gets)
 		}
 	}
@@ -296,8 +301,8 @@ func aroundEndpoint(v *tunnel.View, prefix netip.Prefix) bool {
 }
 
 // reported reports whether something at this place was left out already.
-func (m *maker) reported(at foreign.Pos) bool {
-	return slices.ContainsFunc(m.Left, func(l foreign.Left) bool { return l.Pos == at })
+func (c *check) reported(at foreign.Pos) bool {
+	return slices.ContainsFunc(c.Left, func(l foreign.Left) bool { return l.Pos == at })
 }
 
 func set(prefixes []netip.Prefix) string {
