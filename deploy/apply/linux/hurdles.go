@@ -18,20 +18,20 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// observeHurdles looks for what would keep the host from applying the view. It asks the
-// kernel whether a thing would work, and reads no configuration files.
-func (k *Kernel) observeHurdles(link netlink.Link, s *apply.State, view *tunnel.View) error {
-	h := &s.Hurdles
+// hurdles looks for what would keep the host from applying the view. It asks the kernel whether
+// a thing would work, and reads no configuration files.
+func (o observation) hurdles(link netlink.Link) error {
+	h := &o.s.Hurdles
 	if os.Geteuid() == 0 {
 		h.NoRight = !mayChangeNetwork()
-		h.Fixed = k.sys.Fixed(s.Sysctls)
+		h.Fixed = o.sys.Fixed(o.s.Sysctls)
 		if link == nil {
 			h.NoTunnels = noTunnels()
 		}
 	}
-	h.NoIPv6 = noIPv6(k.sys, view.Tunnel)
-	k.observePort(s, view)
-	return observeSameAddresses(k.nl, link, s, view)
+	h.NoIPv6 = noIPv6(o.sys, o.view.Tunnel)
+	o.port()
+	return observeSameAddresses(o.nl, link, o.s, o.view)
 }
 
 // noTunnels returns why no interface can be made, or "". One takes WireGuard, which the
@@ -78,21 +78,22 @@ func noIPv6(sys *sysctl.Root, name string) string {
 	return ""
 }
 
-// observePort looks whether another socket has the listen port of the view. If the device
-// has that port already, there is nothing to ask: the kernel binds it when the link comes
-// up (wg_open) and closes it when the link goes down.
-func (k *Kernel) observePort(s *apply.State, view *tunnel.View) {
-	up := s.Link != nil && s.Link.Up
-	if view.ListenPort == 0 || up && s.Device.ListenPort == view.ListenPort {
+// port looks whether another socket has the listen port of the view. If the device has that
+// port already, there is nothing to ask: the kernel binds it when the link comes up (wg_open)
+// and closes it when the link goes down.
+func (o observation) port() {
+	h, wanted := &o.s.Hurdles, o.view.ListenPort
+	up := o.s.Link != nil && o.s.Link.Up
+	if wanted == 0 || up && o.s.Device.ListenPort == wanted {
 		return
 	}
-	s.Hurdles.PortOwner, s.PortTaken = port.Owner(k.nl, k.wg, view.ListenPort)
-	if s.Hurdles.PortOwner == "tunnel "+view.Tunnel { // in user space: it keeps its old port for a while
-		s.PortTaken, s.Hurdles.PortOwner = false, ""
+	h.PortOwner, o.s.PortTaken = port.Owner(o.nl, o.wg, wanted)
+	if h.PortOwner == "tunnel "+o.view.Tunnel { // in user space: it keeps its old port for a while
+		o.s.PortTaken, h.PortOwner = false, ""
 	}
-	if other, ok := strings.CutPrefix(s.Hurdles.PortOwner, "tunnel "); ok {
-		has := k.wg.ListenPort(other)
-		s.Hurdles.PortLeft = has != 0 && has != view.ListenPort
+	if other, ok := strings.CutPrefix(h.PortOwner, "tunnel "); ok {
+		has := o.wg.ListenPort(other)
+		h.PortLeft = has != 0 && has != wanted
 	}
 }
 

@@ -24,98 +24,107 @@ import (
 func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View,
 	entries journal.Entries) (s *apply.State, err error) {
 	err = lookTwice(k, name, func() error {
-		s, err = observe(ctx, k, name, view, entries)
-		return err
+		s = &apply.State{Sysctls: map[string]string{}}
+		return observation{k, s, name, view, withoutLists(entries)}.read(ctx, entries)
 	})
-	return s, err
-}
-
-func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
-	entries journal.Entries) (*apply.State, error) {
-	s := &apply.State{Sysctls: map[string]string{}}
-	few := withoutLists(entries)
-	l, err := k.links.Find(name)
 	if err != nil {
 		return nil, err
-	}
-	if err := k.observeRenamed(l, s, entries.LinkNumber(name)); err != nil {
-		return nil, err
-	}
-	if err := k.observeTunnel(l, name, s, view); err != nil {
-		return nil, err
-	}
-	if err := k.observeRouting(name, s, view, few); err != nil {
-		return nil, err
-	}
-	services.ObserveManagers(ctx, name, s, view)
-	services.ObserveResolver(name, s, view, few)
-	if err := k.sys.Observe(name, s, view, few); err != nil {
-		return nil, err
-	}
-	needs.Observe(k.nl, RunDir, name, s, view, few)
-	observeThreads(k.sys, name, view, s)
-	if view == nil {
-		return s, nil
-	}
-	if err := k.observeHurdles(l, s, view); err != nil {
-		return nil, err
-	}
-	k.wg.ReadKeyFiles(view, s)
-	k.names.Observe(ctx, view, s, entries)
-	if err := path.Observe(name, k.routes.Narrow(), s, view, entries, k.wg.Next); err != nil {
-		return nil, err
-	}
-	policyRouting := apply.NeedsPolicyRouting(view, s)
-	s.Labels = s.Labels || policyRouting && nft.CanLabel(name)
-	if view.Masquerade != nil || policyRouting {
-		return s, interfaces.ObserveInner(k.nl, name, s)
 	}
 	return s, nil
 }
 
-// observeTunnel reads the routes, and the link with its peers if there is one.
-func (k *Kernel) observeTunnel(l netlink.Link, name string, s *apply.State, view *tunnel.View) error {
-	if view != nil {
-		expected := max(len(view.Peers), len(view.Routes)) + 16
-		k.wg.Expect(expected)
-		k.routes.Expect(expected)
-		if err := k.routes.Observe(s.LinkIndex, view, s); err != nil {
-			return err
-		}
+// An observation reads the state of the kernel around one tunnel.
+type observation struct {
+	*Kernel
+	s    *apply.State
+	name string
+	view *tunnel.View    // nil: none is wanted
+	few  journal.Entries // those of the tunnel but for peers and routes
+}
+
+func (o observation) read(ctx context.Context, entries journal.Entries) error {
+	l, err := o.links.Find(o.name)
+	if err != nil {
+		return err
 	}
-	if l != nil {
-		return k.observeLink(l, name, s, view != nil)
+	if err := o.renamed(l, entries.LinkNumber(o.name)); err != nil {
+		return err
+	}
+	if err := o.tunnel(l); err != nil {
+		return err
+	}
+	if err := o.routing(); err != nil {
+		return err
+	}
+	services.ObserveManagers(ctx, o.name, o.s, o.view)
+	services.ObserveResolver(o.name, o.s, o.view, o.few)
+	if err := o.sys.Observe(o.name, o.s, o.view, o.few); err != nil {
+		return err
+	}
+	needs.Observe(o.nl, RunDir, o.name, o.s, o.view, o.few)
+	observeThreads(o.sys, o.name, o.view, o.s)
+	if o.view == nil {
+		return nil
+	}
+	if err := o.hurdles(l); err != nil {
+		return err
+	}
+	o.wg.ReadKeyFiles(o.view, o.s)
+	o.names.Observe(ctx, o.view, o.s, entries)
+	if err := path.Observe(o.name, o.routes.Narrow(), o.s, o.view, entries, o.wg.Next); err != nil {
+		return err
+	}
+	policyRouting := apply.NeedsPolicyRouting(o.view, o.s)
+	o.s.Labels = o.s.Labels || policyRouting && nft.CanLabel(o.name)
+	if o.view.Masquerade != nil || policyRouting {
+		return interfaces.ObserveInner(o.nl, o.name, o.s)
 	}
 	return nil
 }
 
-// observeRouting reads what decides how the host routes a packet and whether it passes: the
-// uplinks, the rules, the unreachable routes and the packet filters.
-func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
-	if err := interfaces.ObserveUplinks(k.nl, s, view, entries); err != nil {
+// tunnel reads the routes, and the link with its peers if there is one.
+func (o observation) tunnel(l netlink.Link) error {
+	if o.view != nil {
+		expected := max(len(o.view.Peers), len(o.view.Routes)) + 16
+		o.wg.Expect(expected)
+		o.routes.Expect(expected)
+		if err := o.routes.Observe(o.s.LinkIndex, o.view, o.s); err != nil {
+			return err
+		}
+	}
+	if l != nil {
+		return o.link(l)
+	}
+	return nil
+}
+
+// routing reads what decides how the host routes a packet and whether it passes: the uplinks,
+// the rules, the unreachable routes and the packet filters.
+func (o observation) routing() error {
+	if err := interfaces.ObserveUplinks(o.nl, o.s, o.view, o.few); err != nil {
 		return err
 	}
-	if err := path.Arrivals(k.nl, s.Uplinks); err != nil {
+	if err := path.Arrivals(o.nl, o.s.Uplinks); err != nil {
 		return err
 	}
-	if err := rule.Observe(k.nl, s, view, entries); err != nil {
+	if err := rule.Observe(o.nl, o.s, o.view, o.few); err != nil {
 		return err
 	}
-	if err := k.routes.ObserveUnreachable(s, entries); err != nil {
+	if err := o.routes.ObserveUnreachable(o.s, o.few); err != nil {
 		return err
 	}
-	if view != nil {
-		s.Ways, s.IPsec = path.Ways(k.nl, view), path.IPsec()
-		through, err := path.Through(k.nl, view, s.LinkIndex)
+	if o.view != nil {
+		o.s.Ways, o.s.IPsec = path.Ways(o.nl, o.view), path.IPsec()
+		through, err := path.Through(o.nl, o.view, o.s.LinkIndex)
 		if err != nil {
 			return err
 		}
-		s.Through = through
+		o.s.Through = through
 	}
-	if err := observeFilter(name, view, s, entries); err != nil {
+	if err := observeFilter(o.name, o.view, o.s, o.few); err != nil {
 		return err
 	}
-	return observeFirewall(k.nl, s, view)
+	return observeFirewall(o.nl, o.s, o.view)
 }
 
 // withoutLists returns the entries other than those of peers and routes. There may be ten
@@ -130,20 +139,20 @@ func withoutLists(entries journal.Entries) journal.Entries {
 	return few
 }
 
-// observeRenamed finds the link that we made if somebody has renamed it.
-func (k *Kernel) observeRenamed(link netlink.Link, s *apply.State, number int) error {
-	if link != nil {
-		s.LinkIndex = link.Attrs().Index
+// renamed finds the link that we made if somebody has renamed it.
+func (o observation) renamed(l netlink.Link, number int) error {
+	if l != nil {
+		o.s.LinkIndex = l.Attrs().Index
 	}
-	if number == 0 || number == s.LinkIndex {
+	if number == 0 || number == o.s.LinkIndex {
 		return nil
 	}
-	ours, err := k.nl.LinkByIndex(number)
+	ours, err := o.nl.LinkByIndex(number)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil
 	}
 	if err == nil && nlmsg.KindOf(ours) != "" {
-		s.Renamed = ours.Attrs().Name
+		o.s.Renamed = ours.Attrs().Name
 	}
 	return err
 }
@@ -153,26 +162,26 @@ func (k *Kernel) LinkIndex(name string) (int, error) {
 	return k.links.Index(name)
 }
 
-// observeLink reads the link itself and, if whole is set, its addresses and the device.
-func (k *Kernel) observeLink(link netlink.Link, name string, s *apply.State, whole bool) error {
-	a := link.Attrs()
-	s.Link = &apply.Link{Kind: cmp.Or(nlmsg.KindOf(link), link.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
-	if a.Name != name {
-		s.RealName = a.Name
+// link reads the link itself and, if a view is wanted, its addresses and the device.
+func (o observation) link(l netlink.Link) error {
+	a := l.Attrs()
+	o.s.Link = &apply.Link{Kind: cmp.Or(nlmsg.KindOf(l), l.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
+	if a.Name != o.name {
+		o.s.RealName = a.Name
 	}
-	if !whole {
+	if o.view == nil {
 		return nil
 	}
 	if a.MasterIndex != 0 {
-		if master, err := k.nl.LinkByIndex(a.MasterIndex); err == nil {
-			s.Master = master.Attrs().Name
+		if master, err := o.nl.LinkByIndex(a.MasterIndex); err == nil {
+			o.s.Master = master.Attrs().Name
 		}
 	}
-	if err := k.wg.Ask(a.Name, s.Link.Kind); err != nil {
+	if err := o.wg.Ask(a.Name, o.s.Link.Kind); err != nil {
 		return translate(err)
 	}
-	if err := k.links.ObserveAddresses(link, s); err != nil {
+	if err := o.links.ObserveAddresses(l, o.s); err != nil {
 		return err
 	}
-	return translate(k.wg.Observe(a.Name, s)) // last, because its answer takes longest
+	return translate(o.wg.Observe(a.Name, o.s)) // last, because its answer takes longest
 }
