@@ -92,6 +92,17 @@ func applyOrPlan(e *env) error {
 		}
 		return applyText(e, text, planOnly)
 	}
+	here := func(v *tunnel.View) error { return applyView(e, v, planOnly) }
+	return onHostOfView(e, here, func(t *tunnel.Tunnel, v *tunnel.View) error {
+		o := applyOptions(e)
+		o.PlanOnly = planOnly
+		return e.hosts.Apply(e.ctx, t, v, o)
+	})
+}
+
+// onHostOfView works with the view of the named host on that host, or with its own on this
+// machine.
+func onHostOfView(e *env, here func(*tunnel.View) error, there func(*tunnel.Tunnel, *tunnel.View) error) error {
 	v, t, err := viewOf(e)
 	if err != nil {
 		return err
@@ -100,11 +111,9 @@ func applyOrPlan(e *env) error {
 		return err
 	}
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
-		return applyView(e, v, planOnly)
+		return here(v)
 	}
-	o := applyOptions(e)
-	o.PlanOnly = planOnly
-	return e.hosts.Apply(e.ctx, t, v, o)
+	return there(t, v)
 }
 
 func readText(file string) ([]byte, error) {

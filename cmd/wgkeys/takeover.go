@@ -25,17 +25,10 @@ func doTakeOver(e *env) error {
 		}
 		return takeOverHere(e, v)
 	}
-	v, t, err := viewOf(e)
-	if err != nil {
-		return err
-	}
-	if err := requireManaged(e, t, v.Host); err != nil {
-		return err
-	}
-	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
-		return takeOverHere(e, v)
-	}
-	return e.hosts.TakeOver(e.ctx, t, v, e.cli.Bool("dry-run"))
+	here := func(v *tunnel.View) error { return takeOverHere(e, v) }
+	return onHostOfView(e, here, func(t *tunnel.Tunnel, v *tunnel.View) error {
+		return e.hosts.TakeOver(e.ctx, t, v, e.cli.Bool("dry-run"))
+	})
 }
 
 func doGiveBack(e *env) error { return onHost(e, giveBackTaken, giveBackThere) }

@@ -28,6 +28,28 @@ func NeedsTable(v *tunnel.View, r tunnel.Route) bool {
 	})
 }
 
+// ForAllowedIPs reports whether the routes of v are those that wg-quick makes by itself: one for
+// each allowed IP, except the networks of the interface's addresses. also says which others there
+// may be; nil: none.
+func ForAllowedIPs(v *tunnel.View, also func(netip.Prefix) bool) bool {
+	want := map[netip.Prefix]bool{}
+	for i := range v.Peers {
+		for _, a := range v.Peers[i].AllowedIPs {
+			want[a] = true
+		}
+	}
+	for _, a := range v.Addresses {
+		delete(want, a.Masked())
+	}
+	for _, r := range v.Routes {
+		if r.Gateway.IsValid() || r.Metric != 0 || !want[r.Prefix] && (also == nil || !also(r.Prefix)) {
+			return false
+		}
+		delete(want, r.Prefix)
+	}
+	return len(want) == 0
+}
+
 // BesideOthers returns why r is another route than a tunnel's default route, or "". Without
 // a metric, an IPv6 default route in the main table gets 1024 from the kernel
 // (IP6_RT_PRIO_USER), which becomes its metric. One of IPv4 gets 0, and catches the

@@ -168,22 +168,7 @@ func (w *writer) table() {
 // automatic reports whether there is a route for each allowed IP and no other. Both modules
 // add these by themselves; wg-quick adds none where the kernel makes one for an address.
 func (w *writer) automatic() bool {
-	want := map[netip.Prefix]bool{}
-	for _, p := range w.v.Peers {
-		for _, a := range p.AllowedIPs {
-			want[a] = true
-		}
-	}
-	for _, a := range w.v.Addresses {
-		delete(want, a.Masked())
-	}
-	for _, r := range w.v.Routes {
-		if r.Gateway.IsValid() || r.Metric != 0 || !want[r.Prefix] && !connected(w.v, r.Prefix) {
-			return false
-		}
-		delete(want, r.Prefix)
-	}
-	return len(want) == 0
+	return foreign.ForAllowedIPs(w.v, func(p netip.Prefix) bool { return connected(w.v, p) })
 }
 
 // connected reports whether p is an IPv4 prefix to which the kernel makes a route for an

@@ -87,26 +87,8 @@ func resolvers(dns []string) []string {
 	return slices.DeleteFunc(slices.Clone(dns), func(d string) bool { return d == "~." })
 }
 
-// automatic reports whether the routes are those that wg-quick makes by itself: one for
-// each allowed IP, except the networks of the interface's addresses.
-func (w *writer) automatic() bool {
-	want := map[netip.Prefix]bool{}
-	for _, p := range w.View.Peers {
-		for _, a := range p.AllowedIPs {
-			want[a] = true
-		}
-	}
-	for _, a := range w.View.Addresses {
-		delete(want, a.Masked())
-	}
-	for _, r := range w.View.Routes {
-		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != 0 {
-			return false
-		}
-		delete(want, r.Prefix)
-	}
-	return len(want) == 0
-}
+// automatic reports whether the routes are those that wg-quick makes by itself.
+func (w *writer) automatic() bool { return foreign.ForAllowedIPs(w.View, nil) }
 
 // keyFiles writes commands that read the keys from their files when the interface is up.
 func (w *writer) keyFiles() {
