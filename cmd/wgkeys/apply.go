@@ -88,7 +88,7 @@ func applyOrPlan(e *env) error {
 			return err
 		}
 		if e.cli.Bool("kept") {
-			return applyKept(e, text, planOnly)
+			return applyKept(e, file, text, planOnly)
 		}
 		return applyText(e, text, planOnly)
 	}

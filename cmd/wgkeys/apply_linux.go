@@ -3,6 +3,7 @@ package main
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,9 +21,12 @@ import (
 )
 
 // applyKept accepts a view that this machine has had, even if it would be refused today.
-func applyKept(e *env, text []byte, planOnly bool) error {
+func applyKept(e *env, path string, text []byte, planOnly bool) error {
 	v, err := tunnel.ParseKept(text)
-	if err != nil || len(v.Weakening()) == 0 {
+	if err != nil {
+		return kept.Unreadable(strings.TrimSuffix(filepath.Base(path), ".view"), err)
+	}
+	if len(v.Weakening()) == 0 {
 		return applyHere(e, host.Text(text), planOnly)
 	}
 	e.ui.Warn(fault.New("the kept view weakens the whole host of tunnel", v.Tunnel, strings.Join(v.Weakening(), ", "),

@@ -29,14 +29,14 @@ func fileOfView(e *env) (string, error) {
 	return e.cli.String("view"), nil
 }
 
-func applyText(e *env, _ []byte, _ bool) error       { return thereOnly(e) }
-func applyKept(e *env, _ []byte, _ bool) error       { return thereOnly(e) }
-func applyView(e *env, _ *tunnel.View, _ bool) error { return thereOnly(e) }
-func appliedTunnel(e *env) (string, error)           { return "", thereOnly(e) }
-func downHere(e *env, _ string) error                { return thereOnly(e) }
-func confirmHere(e *env, _ string) error             { return thereOnly(e) }
-func installHere(e *env) error                       { return thereOnly(e) }
-func uninstallHere(e *env) error                     { return thereOnly(e) }
+func applyText(e *env, _ []byte, _ bool) error           { return thereOnly(e) }
+func applyKept(e *env, _ string, _ []byte, _ bool) error { return thereOnly(e) }
+func applyView(e *env, _ *tunnel.View, _ bool) error     { return thereOnly(e) }
+func appliedTunnel(e *env) (string, error)               { return "", thereOnly(e) }
+func downHere(e *env, _ string) error                    { return thereOnly(e) }
+func confirmHere(e *env, _ string) error                 { return thereOnly(e) }
+func installHere(e *env) error                           { return thereOnly(e) }
+func uninstallHere(e *env) error                         { return thereOnly(e) }
 func takeOverHere(e *env, _ *tunnel.View) error {
 	return onlyLinux(e, "wgkeys import --take-over HOST, over ssh")
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
@@ -17,6 +18,7 @@ import (
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // Plan plans what is wanted. If the host was opened only to look, an earlier apply that
@@ -34,15 +36,41 @@ func (h *Host) Plan(ctx context.Context, w *Wanted) (*apply.Plan, error) {
 		return nil, err
 	}
 	h.wanted = w
+	var plan *apply.Plan
 	if w.view != nil {
-		return h.s.Plan(ctx, w.view)
+		plan, err = h.s.Plan(ctx, w.view)
+	} else {
+		plan, w.reading, err = h.s.PlanText(ctx, name, w.text)
 	}
-	plan, reading, err := h.s.PlanText(ctx, name, w.text)
 	if err != nil {
 		return nil, err
 	}
-	w.reading, w.view = reading, reading.View
+	if w.view == nil {
+		w.view = w.reading.View
+	}
+	if h.lookOnly {
+		findBoot(plan, w.text)
+	}
 	return plan, nil
+}
+
+// findBoot tells of a tunnel that is up, and that the next boot would not bring up for want of a
+// view. A plan has no step for that: every apply keeps its view.
+func findBoot(plan *apply.Plan, wanted []byte) {
+	up, err := session.Up(plan.Tunnel)
+	if err != nil || !up || wanted != nil && files.Holds(kept.Path(plan.Tunnel), string(wanted)) {
+		return
+	}
+	why := ""
+	switch v, err := kept.View(plan.Tunnel); {
+	case err != nil:
+		why = strings.Join(fault.Lines(err), "; ")
+	case v == nil:
+		why = kept.Path(plan.Tunnel) + " is not there"
+	default:
+		return
+	}
+	plan.Findings = append(plan.Findings, "the tunnel will not come up at boot: "+why+"; an apply writes it again")
 }
 
 // Damaged says which journals of other tunnels could not be read completely for the plan.
@@ -161,15 +189,18 @@ func (h *Host) before(ctx context.Context, name string) (*tunnel.View, error) {
 	if err != nil || !up {
 		return nil, err
 	}
-	last, err := kept.View(name)
-	if err != nil {
+	const nothing = "nothing to go back to for tunnel"
+	hint := "wgkeys apply --confirm 0 -t " + name
+	switch last, err := kept.View(name); {
+	case errors.Is(err, kept.ErrUnreadable):
+		return nil, fault.Wrap(err, nothing, name, hint)
+	case err != nil:
 		return nil, err
+	case last == nil:
+		return nil, fault.New(nothing, name, "it is up, but "+kept.Path(name)+" is not there", hint)
+	default:
+		return h.s.Live(ctx, last)
 	}
-	if last == nil {
-		return nil, fault.New("nothing to go back to for tunnel", name, "it is up, but "+kept.Path(name)+" is not there",
-			"wgkeys apply --confirm 0 -t "+name)
-	}
-	return h.s.Live(ctx, last)
 }
 
 // noteReplaced records the keys that an apply has replaced, and forgets those that the user

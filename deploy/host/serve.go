@@ -36,16 +36,25 @@ func status(ctx context.Context, text []byte) (*apply.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Status(ctx, view)
+	return statusOf(ctx, view, text)
 }
 
 // Status returns what apply would do here for view, even if an apply waits to be confirmed.
 // It changes nothing and does not wait.
 func Status(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
+	return statusOf(ctx, view, nil)
+}
+
+// statusOf is [Status] of a view whose text may be known.
+func statusOf(ctx context.Context, view *tunnel.View, text []byte) (*apply.Plan, error) {
 	h, err := Look(Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	return h.s.Plan(ctx, view)
+	plan, err := h.s.Plan(ctx, view)
+	if err == nil {
+		findBoot(plan, text)
+	}
+	return plan, err
 }

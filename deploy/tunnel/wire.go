@@ -64,13 +64,27 @@ func ParseView(text []byte) (*View, error) {
 	return r.View, err
 }
 
-// ParseKept is [ParseView] for a view that this host has kept, see [View.ValidateKept].
+// ParseKept is [ParseView] for a view that this host has kept, see [View.ValidateKept]. Its
+// errors do not say of what they are.
 func ParseKept(text []byte) (*View, error) {
 	v, err := readJSON(text)
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the view", "", hintFor(err))
+		return nil, keptBy(err)
 	}
 	return v, v.ValidateKept()
+}
+
+// keptBy says of a view that this host has kept why it cannot be read. The words are not those
+// about a view that was sent, for which an admin's machine looks: that one may be sent in the
+// spelling of an older wgkeys.
+func keptBy(err error) error {
+	if key, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return fmt.Errorf("its key %s is unknown here: a newer wgkeys has written it", key)
+	}
+	if isSyntax(err) {
+		return errors.New("it is damaged")
+	}
+	return err
 }
 
 // readJSON parses a view in any spelling.
@@ -114,9 +128,13 @@ func UnknownKey(said string) string {
 
 // hintFor distinguishes a text that is no view from a view of another version.
 func hintFor(err error) string {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if isSyntax(err) {
 		return "it is what wgkeys show --json HOST writes"
 	}
 	return "on both ends: wgkeys --version"
+}
+
+func isSyntax(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

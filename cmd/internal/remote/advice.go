@@ -15,10 +15,11 @@ import (
 // An adviser passes on what wgkeys says on a host, with its hints as they are to be run on
 // this machine: there "wgkeys apply" would be for this machine.
 type adviser struct {
-	w    io.Writer
-	t    *tunnel.Tunnel
-	host string
-	line []byte // that is not complete yet
+	w      io.Writer
+	t      *tunnel.Tunnel
+	host   string
+	line   []byte // that is not complete yet
+	limits limits // of the host, which were kept to
 
 	refused string // by its name, what an older wgkeys refuses and can do without
 	muted   bool   // the next hint is that of this refusal
@@ -54,7 +55,7 @@ func (a *adviser) flush() error {
 
 func (a *adviser) adapt(line string) string {
 	text := strings.TrimRight(line, "\r\n")
-	if name := needless(text); name != "" {
+	if name := needless(text); name != "" && a.limits.learn(name) {
 		a.refused, a.muted = name, true
 		return ""
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh"
@@ -50,45 +49,6 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 	}
 }
 
-// limits are what an older wgkeys on a host does not know, and can do without.
-type limits struct{ end, of, diagnosis bool }
-
-// learn adds the limit of which a host has refused something, by its name, and reports
-// whether it was not known.
-func (l *limits) learn(refused string) bool {
-	before := *l
-	switch {
-	case refused == ui.EndFlag:
-		l.end, l.of = true, true // the other one is newer
-	case refused == ui.OfFlag:
-		l.of = true
-	case tunnel.OnlyDiagnosis(refused):
-		l.diagnosis = true
-	}
-	return *l != before
-}
-
-// limitsOf are those of hosts, by their names.
-type limitsOf struct {
-	mu sync.Mutex
-	of map[string]limits
-}
-
-func (l *limitsOf) get(host string) limits {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.of[host]
-}
-
-func (l *limitsOf) set(host string, to limits) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.of == nil {
-		l.of = map[string]limits{}
-	}
-	l.of[host] = to
-}
-
 // A running is one attempt at a call.
 type running struct {
 	call
@@ -107,7 +67,7 @@ func (r *running) run(ctx context.Context) error {
 	}
 	var said reason
 	stderr := io.MultiWriter(r.hosts.Stderr, &said)
-	here := &adviser{w: stderr, t: r.t, host: r.host}
+	here := &adviser{w: stderr, t: r.t, host: r.host, limits: r.limits}
 	if !r.local {
 		stderr = here
 	}

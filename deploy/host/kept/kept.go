@@ -68,8 +68,26 @@ func View(name string) (*tunnel.View, error) {
 	if err != nil {
 		return nil, fault.WrapFile(fault.Errno(err), "cannot read the kept view", path, "")
 	}
-	return tunnel.ParseKept(text)
+	v, err := tunnel.ParseKept(text)
+	if err != nil {
+		return nil, Unreadable(name, err)
+	}
+	return v, nil
 }
+
+// ErrUnreadable is the cause of an error about a view that is there and cannot be used, as one
+// that a newer wgkeys has written: the host would not come up with it.
+var ErrUnreadable = errors.New("the kept view cannot be read")
+
+// Unreadable is the error about the kept view of a tunnel, of which [tunnel.ParseKept] has
+// said why.
+func Unreadable(name string, why error) error {
+	return fault.WrapFile(unreadable{why}, "cannot read the kept view", Path(name), "wgkeys apply --confirm 0 -t "+name)
+}
+
+type unreadable struct{ error }
+
+func (u unreadable) Unwrap() []error { return []error{u.error, ErrUnreadable} }
 
 // Keep stores text as the view for the next boot, in the first folder that can be written,
 // and returns its path. The error says why that is not [Dir]; if no folder can be written

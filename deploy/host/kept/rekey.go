@@ -3,6 +3,7 @@ package kept
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 
 	"wgkeys/deploy/apply/journal"
@@ -104,9 +105,13 @@ func replaceKey(key, next *keyring.PublicKey, fresh keyring.PublicKey) bool {
 	return before != [2]keyring.PublicKey{*key, *next}
 }
 
-// changeKept changes the view for the next boot, if there is one.
+// changeKept changes the view for the next boot, if there is one. With one that cannot be read
+// nothing comes up, and so no key.
 func changeKept(name string, change func(*tunnel.View) bool) error {
 	v, err := View(name)
+	if errors.Is(err, ErrUnreadable) {
+		return nil
+	}
 	if err != nil || v == nil || !change(v) {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -34,7 +35,9 @@ func claimed(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	if q.Within == 0 {
 		err = giveBack(ctx, q)
 	} else if err == nil {
-		err = take(q)
+		if _, err = kept.View(q.Tunnel); err == nil { // it is to get the next key
+			err = take(q)
+		}
 	}
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/apply/linux/wg"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
@@ -249,7 +250,11 @@ func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
 	if unlock, err = journal.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
 		return nil, err
 	}
-	if err := free(q.Tunnel); err != nil {
+	err = free(q.Tunnel)
+	if err == nil && !q.Now { // a stolen key does not wait
+		_, err = kept.View(q.Tunnel) // it is to get the next key
+	}
+	if err != nil {
 		unlock()
 		return nil, err
 	}
