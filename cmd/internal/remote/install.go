@@ -23,7 +23,10 @@ func (h *Hosts) Boot(ctx context.Context, t *tunnel.Tunnel, host string, flags [
 	return h.run(ctx, t, host, call{args: append([]string{"install", "--placed"}, flags...)})
 }
 
-// Uninstall makes a host's wgkeys remove itself, and everything that it did there.
-func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, own Own, flags []string) error {
-	return h.run(ctx, t, host, call{args: append([]string{"uninstall"}, flags...), own: own})
+// Uninstall makes a host's wgkeys remove itself, and everything that it did there. It reports
+// whether that was begun, which an error does not tell: the connection may be lost later.
+func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, own Own,
+	flags []string) (begun bool, err error) {
+	err = h.run(ctx, t, host, call{args: append([]string{"uninstall"}, flags...), own: own, begun: &begun})
+	return begun, err
 }
