@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -125,7 +124,7 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 		u.Self = c.String("host")
 	}
 	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Terminal: terminalOf(ctx, u),
-		Say: u, Stdout: ui.Results(u), Stderr: u.Stderr, Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
+		Say: u, Stdout: ui.Results(u), Stderr: ui.Relay(u), Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(),
 		Step: testOnlyStep}
 	return e
 }
@@ -133,7 +132,7 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 // terminalOf is where ssh asks the user, and says that a hardware key is to be touched.
 func terminalOf(ctx context.Context, u *ui.UI) *ssh.Terminal {
 	self, _ := os.Executable()
-	say := func(line string) { fmt.Fprintf(u.Stderr, "wgkeys: %s\n", ui.Printable(line)) }
+	say := func(line string) { ui.Aside(u, line) }
 	return ssh.NewTerminal(ssh.UserInterface{Yield: u.Yield, Print: say, Askpass: self, Ended: ctx.Done()})
 }
 

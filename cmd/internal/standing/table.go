@@ -116,14 +116,27 @@ func problemsFirst(all []*remote.HostStatus) []*remote.HostStatus {
 // remarks returns the lines below a host's row.
 func (t *Table) remarks(s *remote.HostStatus) (lines []ui.Line) {
 	for _, n := range s.Notes {
-		lines = append(lines, ui.Line{{Text: "  note: " + n}})
+		lines = append(lines, t.remark(ui.Span{Text: "  note: "}, n)...)
 	}
 	findings := s.Findings
 	if s.Err != nil && t.Errors {
 		findings = append(slices.Clip(findings), fault.OneLine(s.Err))
 	}
 	for _, f := range findings {
-		lines = append(lines, ui.Line{{Text: "  ! ", Style: ui.Red}, {Text: f}})
+		lines = append(lines, t.remark(ui.Span{Text: "  ! ", Style: ui.Red}, f)...)
+	}
+	return lines
+}
+
+// remark returns the lines of a text that begins with a mark.
+func (t *Table) remark(mark ui.Span, text string) (lines []ui.Line) {
+	most := 0
+	if t.Width > 0 {
+		most = max(1, t.Width-len(mark.Text))
+	}
+	for _, line := range ui.Wrap(text, most) {
+		lines = append(lines, ui.Line{mark, {Text: line}})
+		mark = ui.Span{Text: strings.Repeat(" ", len(mark.Text))}
 	}
 	return lines
 }

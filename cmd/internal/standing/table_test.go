@@ -91,6 +91,23 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestRemarks: what is below a row is broken between its words, and a command stays whole.
+func TestRemarks(t *testing.T) {
+	t.Parallel()
+	s := &remote.HostStatus{Host: "s031", Tunnel: "wg0", Findings: []string{
+		"another key in its file than in the repository, and the clone may be behind; git pull, or if nobody has that key: wgkeys rotate --unknown s031",
+	}}
+	table := Table{Hosts: []*remote.HostStatus{s}, Now: noon, Version: ours, Width: 60}
+	const want = `
+  ! another key in its file than in the repository, and the
+    clone may be behind; git pull, or if nobody has that
+    key: wgkeys rotate --unknown s031
+`
+	if got := text(table.Lines()); !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // compare compares got with a file in testdata, or writes the file if UPDATE is set.
 func compare(t *testing.T, name, got string) {
 	t.Helper()

@@ -259,4 +259,7 @@ func (w *LineWriter) Flush() {
 }
 
 // OfHost prints a line about one of several hosts. It is called by what [Live.Done] is given.
-func (l *Live) OfHost(host, line string) { io.WriteString(l.u.Stderr, host+": "+Printable(line)+"\n") }
+func (l *Live) OfHost(host, line string) {
+	begin := host + ": "
+	io.WriteString(l.u.Stderr, begin+wrapped(begin, Printable(line), columnsOf(l.u.Stderr))+"\n")
+}

@@ -6,8 +6,8 @@
 //     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
-//   - On a terminal an error is broken between its words. A hint is not: it is to be
-//     copied.
+//   - On a terminal a message is broken between its words. A hint is not, nor is a step or
+//     a command within a message: they are to be copied.
 //   - A hint is right where the person is: one for a repository that was named with
 //     -C begins with "in DIR:".
 //   - Questions go to the terminal and nowhere else, and -y is the answer where there
@@ -335,19 +335,49 @@ func (u *UI) talk(line string) {
 	if u.bar != nil {
 		u.bar.clear() // it is drawn again below the line
 	}
-	io.WriteString(u.Stderr, prefix+strings.ReplaceAll(Printable(line), "\n", "\n"+indent)+"\n")
+	Aside(u, line)
+}
+
+// Aside prints a line about the work while another program has the terminal, see [UI.Yield]. All
+// other lines wait for it.
+func Aside(u *UI, line string) {
+	lines := strings.Split(Printable(line), "\n")
+	for i, l := range lines {
+		lines[i] = wrapped(prefix, l, columnsOf(u.Stderr))
+	}
+	io.WriteString(u.Stderr, prefix+strings.Join(lines, "\n"+indent)+"\n")
+}
+
+// Relay returns a writer for what wgkeys on a host says about its work, in whole lines.
+func Relay(u *UI) io.Writer { return relay{u} }
+
+type relay struct{ *UI }
+
+func (r relay) Write(p []byte) (int, error) {
+	columns := columnsOf(r.Stderr)
+	if columns == 0 {
+		return r.Stderr.Write(p)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(p)) {
+		if text, ok := strings.CutPrefix(line, prefix); ok && strings.HasSuffix(text, "\n") {
+			line = prefix + wrapped(prefix, strings.TrimSuffix(text, "\n"), columns) + "\n"
+		}
+		b.WriteString(line)
+	}
+	_, err := io.WriteString(r.Stderr, b.String())
+	return len(p), err
 }
 
 // Warn prints a warning, also with -q.
 func (u *UI) Warn(err error) { u.tell("warning", err) }
 
 func (u *UI) tell(kind string, err error) {
-	columns := columnsOf(u.Stderr)
 	for _, line := range fault.Lines(err) {
 		if !strings.HasPrefix(line, " ") { // otherwise it continues the previous line
 			line = kind + ": " + line
 		}
-		u.talk(wrapped(Printable(line), columns))
+		u.talk(line)
 	}
 	hints := fault.Hints(err)
 	if len(hints) == 0 && aboutDisk(err) != "" {

@@ -3,6 +3,7 @@ package ui
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/rivo/uniseg"
@@ -28,29 +29,60 @@ const (
 	indent = "        "
 )
 
-// wrapped breaks a line of prose, which gets the prefix, at its blanks, so that no word is broken
-// at the edge of a terminal of some columns. A word that does not fit stays whole: it may be a
-// path, or a key; talk indents the rest. A terminal that is too narrow for that, or none (0), gets the line as it is.
-func wrapped(line string, columns int) string {
-	room := columns - len(prefix)
-	if columns < 40 || uniseg.StringWidth(line) <= room {
-		return line
+// narrow is a number of columns below which lines are left as they are.
+const narrow = 40
+
+// wrapped breaks what follows begin in a line, so that no word is broken at the edge of a terminal
+// of some columns, and indents the rest. 0: there is no terminal. A hint stays as it is: it is to be
+// copied.
+func wrapped(begin, text string, columns int) string {
+	if columns < narrow || strings.HasPrefix(text, "hint: ") {
+		return text
 	}
-	var b strings.Builder
+	in := uniseg.StringWidth(begin)
+	return strings.Join(Wrap(text, columns-in), "\n"+strings.Repeat(" ", in))
+}
+
+// Wrap breaks a text between its words into lines of at most some columns. A longer word stays
+// whole: it may be a path, or a key. So does a command, which is to be copied. 0: there is no limit.
+func Wrap(text string, columns int) (lines []string) {
+	if columns <= 0 || uniseg.StringWidth(text) <= columns {
+		return []string{text}
+	}
 	at := 0
-	for i, word := range strings.Split(line, " ") {
-		width := uniseg.StringWidth(word)
-		switch {
-		case i == 0:
-		case at+1+width > room:
-			b.WriteByte('\n')
-			at = 0
-		default:
-			b.WriteByte(' ')
-			at++
+	for i, piece := range pieces(text) {
+		width := uniseg.StringWidth(piece)
+		if i == 0 || at+1+width > columns {
+			lines, at = append(lines, piece), width
+			continue
 		}
-		b.WriteString(word)
-		at += width
+		lines[len(lines)-1] += " " + piece
+		at += 1 + width
 	}
-	return b.String()
+	return lines
+}
+
+// programs are those whose commands stand in messages.
+var programs = []string{"git", "ip", "ssh", "sudo", "wg", "wgkeys"}
+
+// pieces are the words of a text, of which each command is one. A command follows a colon or a
+// semicolon, and ends with the text or with that part of the sentence.
+func pieces(text string) (all []string) {
+	command := false
+	before := ""
+	for word := range strings.SplitSeq(text, " ") {
+		if command {
+			all[len(all)-1] += " " + word
+		} else {
+			all = append(all, word)
+			command = ends(before, ":;") && slices.Contains(programs, word)
+		}
+		command = command && !ends(word, ",;:)")
+		before = word
+	}
+	return all
+}
+
+func ends(word, marks string) bool {
+	return word != "" && strings.ContainsRune(marks, rune(word[len(word)-1]))
 }

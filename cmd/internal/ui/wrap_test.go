@@ -16,7 +16,7 @@ func TestWrapped(t *testing.T) {
 	const said = `error: cannot reach host "web3": ssh: connect to host 192.0.2.3 port 22: Connection refused, ` +
 		`as /etc/a/very/long/path/that/no/terminal/of/eighty/columns/can/show/in/a/single/one/of/its/lines says: 主机`
 	for columns, lines := range map[int]int{0: 1, 20: 1, 40: 5, 80: 4, 1000: 1} {
-		got := wrapped(said, columns)
+		got := strings.ReplaceAll(wrapped(prefix, said, columns), "\n"+indent, "\n")
 		if n := strings.Count(got, "\n") + 1; n != lines {
 			t.Errorf("%d columns: %d lines, want %d:\n%s", columns, n, lines, got)
 		}
@@ -28,6 +28,22 @@ func TestWrapped(t *testing.T) {
 			if lines > 1 && uniseg.StringWidth(line) > columns && strings.Contains(strings.TrimSpace(line), " ") {
 				t.Errorf("%d columns: %q is too long", columns, line)
 			}
+		}
+	}
+}
+
+// TestWrappedCommands: a command in a message is not broken, and a hint is none of two lines. Both
+// are what the terminal's selection brings back.
+func TestWrappedCommands(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"left out shale, which is this machine: wgkeys apply shale serves it, and nothing else does":           "left out shale, which is this machine:\n|wgkeys apply shale serves it, and\n|nothing else does",
+		"another key than in the repository; git pull --rebase origin main, or: wgkeys rotate --unknown shale": "another key than in the repository;\n|git pull --rebase origin main, or:\n|wgkeys rotate --unknown shale",
+		"hint: wgkeys apply --all and a lot more that is to be copied as one line":                             "hint: wgkeys apply --all and a lot more that is to be copied as one line",
+		"what runs there is of wgkeys, and ssh has nothing to do with it":                                      "what runs there is of wgkeys, and ssh\n|has nothing to do with it",
+	} {
+		if got := wrapped("web3: ", said, 44); got != strings.ReplaceAll(want, "|", "      ") {
+			t.Errorf("%s\nis shown as\n%s", said, got)
 		}
 	}
 }
