@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/labtest"
-	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -149,7 +148,7 @@ func TestNotMyCheckout(t *testing.T) {
 	m.must(os.Chmod(m.at("ran"), 0o666))
 	m.do(alice, c, "git config user.name Alice; git config user.email alice@example.net; git config core.fsmonitor "+m.at("spy"))
 	owners, code := m.run(alice, c, "wgkeys check")
-	if code != ui.ExitFindings || !strings.Contains(owners, repo.NotCheckedOut) {
+	if code != ui.ExitFindings || !strings.Contains(owners, "not checked out:") {
 		t.Fatalf("the owner hears, with %d:\n%s", code, owners)
 	}
 	m.rootHears(c, owners, "X=") // su
@@ -191,7 +190,7 @@ func (m *accounts) rootHears(c, owners, sudo string) {
 	for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta",
 		"check --leaver alice"} {
 		if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed ||
-			!strings.Contains(said, repo.NotCheckedOut) {
+			!strings.Contains(said, "not checked out:") {
 			m.Errorf("%s: root's wgkeys %s: %d\n%s", sudo, verb, code, said)
 		}
 	}

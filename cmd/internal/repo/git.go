@@ -35,13 +35,18 @@ func OrAway(ctx context.Context, r *Repo, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if away, ok := errors.AsType[*fault.Fault](r.RequireCheckedOut(ctx)); ok && away.What == NotCheckedOut {
+	if away := r.RequireCheckedOut(ctx); errors.As(away, new(lack)) {
 		return away
 	}
 	return err
 }
 
-const NotCheckedOut = "not checked out:"
+const notCheckedOut = "not checked out:"
+
+// A lack is the cause of an error about files that git has and the working tree lacks.
+type lack string
+
+func (l lack) Error() string { return string(l) }
 
 // missing is about those files in git that do not exist and matter.
 func missing(r *Repo, index IndexOf, matters func(name string) bool) error {
@@ -63,7 +68,8 @@ func missing(r *Repo, index IndexOf, matters func(name string) bool) error {
 }
 
 func errAway(top, name, what string) error {
-	return fault.NewFile(NotCheckedOut, filepath.Join(top, name), "the working tree has not all of "+what+" is not known",
+	why := lack("the working tree has not all of " + what + " is not known")
+	return fault.WrapFile(why, notCheckedOut, filepath.Join(top, name),
 		fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init",
 			ui.Quoted(top)))
 }
@@ -83,7 +89,7 @@ func RequireNone(ctx context.Context, dir string) error {
 	if err != nil {
 		return nil
 	}
-	return fault.NewFile(NotCheckedOut, filepath.Join(dir, Marker), "git has a repository of wgkeys there already",
+	return fault.NewFile(notCheckedOut, filepath.Join(dir, Marker), "git has a repository of wgkeys there already",
 		fmt.Sprintf("git -C %[1]s checkout HEAD -- %[2]s; of a sparse checkout: git -C %[1]s sparse-checkout disable",
 			ui.Quoted(top), ui.Quoted(in)))
 }
