@@ -159,7 +159,7 @@ func (x *exporter) all(dir string) error {
 	if err := out.Commit(); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write files below", dir, "ls -ld "+ui.Quoted(dir))
 	}
-	x.env.ui.Say("wrote %d hosts of %d tunnels into %s", written, len(tunnels), dir)
+	x.env.ui.Say("wrote %s of %s into %s", ui.Plural(written, "host"), ui.Plural(len(tunnels), "tunnel"), dir)
 	return nil
 }
 

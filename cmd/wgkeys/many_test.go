@@ -163,8 +163,8 @@ func TestNoSudo(t *testing.T) {
 	}
 }
 
-// TestNoneRotated: of rotations that fail or are not begun, none is done.
-func TestNoneRotated(t *testing.T) {
+// TestRotateNone: of rotations that fail or are not begun, none is done.
+func TestRotateNone(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, twoHosts, nil)
 	f.must("gen", "-q", "alpha", "beta")

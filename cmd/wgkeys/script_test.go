@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/lazyregexp"
 )
 
@@ -24,6 +25,7 @@ import (
 
 func TestApply(t *testing.T)   { scripts(t, "apply") }
 func TestCheck(t *testing.T)   { scripts(t, "check") }
+func TestExport(t *testing.T)  { scripts(t, "export") }
 func TestGen(t *testing.T)     { scripts(t, "gen") }
 func TestGraph(t *testing.T)   { scripts(t, "graph") }
 func TestHelp(t *testing.T)    { scripts(t, "help") }
@@ -72,6 +74,36 @@ func TestEveryScript(t *testing.T) {
 		if !ours[file] {
 			t.Errorf("%s is run by no test", file)
 		}
+	}
+}
+
+// TestEveryVerb: go test -run VERB finds tests of each verb.
+func TestEveryVerb(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := ""
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(t `).FindAllStringSubmatch(string(text), -1) {
+			tests += strings.ToLower(m[1]) + "\n"
+		}
+	}
+	verbs := 0
+	for _, c := range newApp(nil, &ui.UI{}).Commands {
+		if c.Hidden {
+			continue
+		}
+		if verbs++; !strings.Contains(tests, c.Name) {
+			t.Errorf("no test has %s in its name", c.Name)
+		}
+	}
+	if verbs < 20 {
+		t.Errorf("there are %d verbs", verbs)
 	}
 }
 

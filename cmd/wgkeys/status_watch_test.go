@@ -63,9 +63,9 @@ func (w *running) line() string {
 	return line
 }
 
-// TestWatchGoesOn: a tunnel file in the middle of an edit is said once, and the looks go on
+// TestStatusWatchGoesOn: a tunnel file in the middle of an edit is said once, and the looks go on
 // once it can be read; when nobody reads them any longer they end.
-func TestWatchGoesOn(t *testing.T) {
+func TestStatusWatchGoesOn(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, twoHosts, nil)
 	f.must("gen", "-q", "alpha", "beta")
@@ -95,8 +95,8 @@ func TestWatchGoesOn(t *testing.T) {
 	}
 }
 
-// TestWatchBegins: what is wrong at the first look is wrong with the command.
-func TestWatchBegins(t *testing.T) {
+// TestStatusWatchBegins: what is wrong at the first look is wrong with the command.
+func TestStatusWatchBegins(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, twoHosts, nil)
 	f.must("gen", "-q", "alpha", "beta")
@@ -107,9 +107,9 @@ func TestWatchBegins(t *testing.T) {
 	}
 }
 
-// TestLookInterrupted: a verb that leaves nothing behind says that it does not wait, and does
+// TestStatusLookInterrupted: a verb that leaves nothing behind says that it does not wait, and does
 // not.
-func TestLookInterrupted(t *testing.T) {
+func TestStatusLookInterrupted(t *testing.T) {
 	t.Parallel()
 	begun := filepath.Join(t.TempDir(), "begun")
 	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand touch " + begun + "; exec sleep 100"}})

@@ -228,6 +228,6 @@ func (i *importer) text() error {
 	if err := files.Create(r.Dir, i.path(), i.d.Text, 0o644|r.Vault.Shared); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write tunnel file", r.Rel(i.path()), "ls -ld "+tunnel.Dir)
 	}
-	i.made = append(i.made, fmt.Sprintf("tunnels/%s.toml, %d hosts", i.d.Tunnel, len(i.d.Hosts)))
+	i.made = append(i.made, fmt.Sprintf("tunnels/%s.toml, %s", i.d.Tunnel, ui.Plural(len(i.d.Hosts), "host")))
 	return nil
 }
