@@ -225,6 +225,24 @@ func (h *house) methods(t *testing.T) {
 	if env < 0 || env > maxEnv {
 		t.Errorf("env has %d methods", env)
 	}
+	judge(t, "has env in it like a bag", 0, h.bags())
+}
+
+// bags are the types that embed env: each of their methods could reach for any of it, unseen.
+func (h *house) bags() map[string][]string {
+	found := map[string][]string{}
+	for _, named := range h.room(module + "cmd/wgkeys").named() {
+		s, ok := named.Underlying().(*types.Struct)
+		if !ok {
+			continue
+		}
+		for v := range s.Fields() {
+			if v.Embedded() && v.Name() == "env" {
+				found[named.Obj().Name()] = append(found[named.Obj().Name()], h.file(v.Pos()))
+			}
+		}
+	}
+	return found
 }
 
 // exported finds what is exported and used by its own package alone.

@@ -21,7 +21,7 @@ import (
 
 // workers are the hosts that a verb works on, which may be in different tunnels.
 type workers struct {
-	*env
+	env     *env
 	repo    *repo.Repo
 	tunnels []*tunnel.Tunnel
 	chosen  []string
@@ -95,7 +95,7 @@ func (w *workers) each(do work) error {
 		return do(ctx, hosts, tunnels[0], host)
 	}
 	if len(w.chosen) == 1 && !namesMany(w.env) {
-		return on(w.ctx, w.env.hosts, w.chosen[0])
+		return on(w.env.ctx, w.env.hosts, w.chosen[0])
 	}
 	c := &crew{e: w.env, repo: w.repo, hosts: w.chosen, results: map[string]json.RawMessage{}}
 	return c.run(on, many.Work{})
@@ -122,7 +122,7 @@ func installThere(e *env) error {
 
 // one brings the program to a host, and reports it at the end if --json is set.
 func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
-	if !i.cli.Bool("json") {
+	if !i.env.cli.Bool("json") {
 		return i.bring(ctx, hosts, t, host, nil)
 	}
 	var did installed
@@ -139,10 +139,10 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 // done or, if did is not nil, records it there.
 func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string,
 	did *installed) error {
-	dry := i.cli.Bool("dry-run")
+	dry := i.env.cli.Bool("dry-run")
 	sent, end := i.progress(host)
 	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry,
-		Others: i.cli.Bool("yes"), Downgrade: i.cli.Bool("downgrade"), Sent: sent})
+		Others: i.env.cli.Bool("yes"), Downgrade: i.env.cli.Bool("downgrade"), Sent: sent})
 	end()
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tu
 	if dry {
 		return nil
 	}
-	if i.cli.Bool("up") {
+	if i.env.cli.Bool("up") {
 		if err := i.up(ctx, hosts, host, did); err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func (i *installer) progress(host string) (sent func(done, all int), end func())
 	if namesMany(i.env) {
 		return nil, func() {}
 	}
-	return i.ui.Progress("bringing the program to " + host)
+	return i.env.ui.Progress("bringing the program to " + host)
 }
 
 // became reports what was done with the program.
@@ -202,10 +202,10 @@ func became(r install.Result, dry bool) string {
 
 // up installs the key files of a host and applies its tunnels.
 func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string, did *installed) error {
-	only := i.cli.String("tunnel")
+	only := i.env.cli.String("tunnel")
 	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
 	one := []string{host}
-	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.cli.Bool("unknown"),
+	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.env.cli.Bool("unknown"),
 		Jobs:  1,
 		Count: func(int) {}, Begun: func(string) {}, Done: func(keys.Pushed) {}})
 	if err != nil {
@@ -254,10 +254,10 @@ func (i *installer) apply(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tu
 
 // bootFlags are the flags for the program on a host, about the next boot.
 func (i *installer) bootFlags() (flags []string) {
-	if i.cli.Bool("ifupdown") {
+	if i.env.cli.Bool("ifupdown") {
 		flags = append(flags, "--ifupdown")
 	}
-	if name := i.cli.String("tunnel"); name != "" {
+	if name := i.env.cli.String("tunnel"); name != "" {
 		flags = append(flags, "-t", name)
 	}
 	return flags

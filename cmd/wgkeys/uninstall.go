@@ -93,7 +93,7 @@ func uninstallThere(e *env) error {
 // keyFlags name the key files that push may have brought to a host, if they have to be
 // removed: without an applied tunnel the host does not know them.
 func (w *workers) keyFlags(host string) (flags []string, err error) {
-	if !w.cli.Bool("keys") {
+	if !w.env.cli.Bool("keys") {
 		return nil, nil
 	}
 	tunnels, err := w.of(host)

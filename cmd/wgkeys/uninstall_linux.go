@@ -45,7 +45,7 @@ func uninstallHere(e *env) error {
 
 // A removal removes wgkeys from this machine.
 type removal struct {
-	*env
+	env *env
 	host.Removal
 }
 
@@ -61,7 +61,7 @@ func (r *removal) question() string {
 }
 
 func (r *removal) keysToRemove() []string {
-	if r.cli.Bool("keys") {
+	if r.env.cli.Bool("keys") {
 		return r.Keys
 	}
 	return nil
@@ -70,15 +70,15 @@ func (r *removal) keysToRemove() []string {
 // show shows what would be done.
 func (r *removal) show() error {
 	for _, name := range r.Applied {
-		r.ui.Printf("wgkeys down -t %s\n", name)
+		r.env.ui.Printf("wgkeys down -t %s\n", name)
 	}
 	for _, c := range slices.Concat(boot.Disable(r.Tunnels), boot.Forget()) {
-		if !c.Done(r.ctx) {
-			r.ui.Printf("%s\n", c)
+		if !c.Done(r.env.ctx) {
+			r.env.ui.Printf("%s\n", c)
 		}
 	}
 	for _, path := range slices.Concat(r.Files, r.keysToRemove(), r.Folders, r.program()) {
-		r.ui.Printf("rm -r %s\n", path)
+		r.env.ui.Printf("rm -r %s\n", path)
 	}
 	return ui.ExitWith(ui.ExitFindings, nil)
 }
@@ -106,7 +106,7 @@ func (r *removal) run() error {
 		}
 	}
 	if keys := r.keysToRemove(); len(keys) < len(r.Keys) {
-		r.ui.Say("the key files stay: %s; --keys removes them too", strings.Join(r.Keys, ", "))
+		r.env.ui.Say("the key files stay: %s; --keys removes them too", strings.Join(r.Keys, ", "))
 	}
 	if err := r.removeAll(r.keysToRemove()); err != nil {
 		return err
@@ -137,11 +137,11 @@ func sayPackaged(e *env) {
 
 func (r *removal) runAll(commands []boot.Command) error {
 	for _, c := range commands {
-		if c.Done(r.ctx) {
+		if c.Done(r.env.ctx) {
 			continue
 		}
-		r.ui.Printf("%s\n", c)
-		if err := c.Run(r.ctx); err != nil {
+		r.env.ui.Printf("%s\n", c)
+		if err := c.Run(r.env.ctx); err != nil {
 			return err
 		}
 	}
@@ -153,7 +153,7 @@ func (r *removal) removeAll(paths []string) error {
 		if !isThere(path) {
 			continue
 		}
-		r.ui.Printf("rm -r %s\n", path)
+		r.env.ui.Printf("rm -r %s\n", path)
 		if err := host.Remove(path); err != nil {
 			return err
 		}
