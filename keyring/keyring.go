@@ -63,10 +63,10 @@ func (r Ring) Path(host, tunnel string) string {
 
 // Get reads host's public key in tunnel. If there is none the error is
 // [fs.ErrNotExist].
-func (r Ring) Get(host, tunnel string) (PublicKey, error) { return r.Seen(nil, host, tunnel) }
+func (r Ring) Get(host, tunnel string) (PublicKey, error) { return r.GetFrom(nil, host, tunnel) }
 
-// Seen is [Ring.Get] with a snapshot of the keyring, which may be nil.
-func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error) {
+// GetFrom is [Ring.Get] with a snapshot of the keyring, which may be nil.
+func (r Ring) GetFrom(seen *files.Snapshot, host, tunnel string) (PublicKey, error) {
 	if made, ok := seen.Once(r.Dir, host, tunnel+ext, func(text []byte) (any, bool) {
 		k, err := ParsePublicKey(files.Text(text))
 		return &k, err == nil && len(text) <= maxFile
@@ -128,10 +128,10 @@ func (r Ring) Lacks(seen *files.Snapshot, host, tunnel string) bool {
 }
 
 // Load reads the public keys of all hosts in tunnel, by host.
-func (r Ring) Load(tunnel string) (map[string]PublicKey, error) { return r.LoadSeen(nil, tunnel) }
+func (r Ring) Load(tunnel string) (map[string]PublicKey, error) { return r.LoadFrom(nil, tunnel) }
 
-// LoadSeen is [Ring.Load] with a snapshot of the keyring, which may be nil.
-func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKey, error) {
+// LoadFrom is [Ring.Load] with a snapshot of the keyring, which may be nil.
+func (r Ring) LoadFrom(seen *files.Snapshot, tunnel string) (map[string]PublicKey, error) {
 	hosts, err := seen.List(filepath.Dir(r.Dir), r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -148,7 +148,7 @@ func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKe
 		if r.Lacks(seen, h.Name(), tunnel) {
 			continue
 		}
-		k, err := each.Seen(seen, h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
+		k, err := each.GetFrom(seen, h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
 		if errors.Is(err, fs.ErrNotExist) || !h.IsDir() && errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}

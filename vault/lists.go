@@ -152,8 +152,8 @@ func (l *Lists) Agree(hosts []string) error {
 // recipients.only.txt.
 func (v Vault) Sealed(host string) bool {
 	path := onlyPath(v, host)
-	_, err := v.Seen.Read(v.repository(), path, maxRecipients)
-	return !errors.Is(err, fs.ErrNotExist) || v.Seen.Exists(path) // a dangling link
+	_, err := v.Snapshot.Read(v.repository(), path, maxRecipients)
+	return !errors.Is(err, fs.ErrNotExist) || v.Snapshot.Exists(path) // a dangling link
 }
 
 // onHost is the command to run on a host whose keys nobody else can open.

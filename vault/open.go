@@ -35,7 +35,7 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 
 // seenMeta is [Vault.Meta] of a file whose text is in the snapshot, if there is no error.
 func (v Vault) seenMeta(host, file string) (Meta, bool) {
-	made, ok := v.Seen.Once(v.Dir, host, file+suffix, func(text []byte) (any, bool) {
+	made, ok := v.Snapshot.Once(v.Dir, host, file+suffix, func(text []byte) (any, bool) {
 		m, ok := scanMeta(text)
 		m.Recipients = slices.Clip(m.Recipients)
 		return &m, ok
@@ -141,7 +141,7 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 		return nil, err
 	}
 	s := &sealed{path: v.Path(host, file)}
-	text, err := v.Seen.Read(v.repository(), s.path, maxFile)
+	text, err := v.Snapshot.Read(v.repository(), s.path, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, s.lacking(v, host, file, err)

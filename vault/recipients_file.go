@@ -22,8 +22,8 @@ import (
 
 // read returns the recipients of one file.
 func (l *Lists) read(path string) (Recipients, error) {
-	text, err := l.vault.Seen.Read(l.vault.repository(), path, maxRecipients)
-	if errors.Is(err, fs.ErrNotExist) && l.vault.Seen.Exists(path) {
+	text, err := l.vault.Snapshot.Read(l.vault.repository(), path, maxRecipients)
+	if errors.Is(err, fs.ErrNotExist) && l.vault.Snapshot.Exists(path) {
 		return nil, fault.NewFile("cannot read the recipients", path, "it is a link that leads nowhere",
 			"ls -l "+words.ForShell(path))
 	}

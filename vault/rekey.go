@@ -167,7 +167,7 @@ func (r *Rekey) sweep(stale []Stale) error {
 	slices.Sort(hosts)
 	for _, host := range slices.Compact(hosts) {
 		dir := filepath.Join(r.Vault.Dir, host)
-		if err := r.Vault.Seen.Sweep(r.Vault.repository(), dir, isVaultFile); err != nil {
+		if err := r.Vault.Snapshot.Sweep(r.Vault.repository(), dir, isVaultFile); err != nil {
 			return fault.WrapFile(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+words.ForShell(dir))
 		}
 	}
@@ -179,7 +179,7 @@ func (r *Rekey) sweep(stale []Stale) error {
 func (r *Rekey) forget(stale []Stale) {
 	for _, s := range stale {
 		if s.read != nil && strings.HasSuffix(s.File, keySuffix) {
-			r.Vault.Seen.Forget(r.Vault.Path(s.Host, s.File))
+			r.Vault.Snapshot.Forget(r.Vault.Path(s.Host, s.File))
 		}
 	}
 }
@@ -247,7 +247,7 @@ func (r *Rekey) open(stale *Stale, o *openFile) error {
 		return err
 	}
 	s := stale.read // if the file has changed since, it will not be replaced
-	if s == nil || r.Vault.Seen == nil {
+	if s == nil || r.Vault.Snapshot == nil {
 		if s, err = r.Vault.read(stale.Host, stale.File); err != nil {
 			return err
 		}

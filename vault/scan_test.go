@@ -116,7 +116,7 @@ func TestScanSealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.Seen = files.Take(dir, "vault")
+		v.Snapshot = files.Take(dir, "vault")
 		if got, ok := v.seenMeta("shale", "wg0.key"); !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("hybrid %t: %t %+v, want %+v", hybrid, ok, got, want)
 		}

@@ -131,9 +131,9 @@ type Name struct{ Host, File string }
 // A Vault is the vault of one repository: its folder, normally "vault". The folder above it
 // is the repository, and no symbolic link out of that is followed.
 type Vault struct {
-	Dir   string
-	Asker Asker           // for age plugins that ask something when they encrypt; nil: there is no user to ask
-	Seen  *files.Snapshot // read instead of the disk, as far as it goes; nil: nothing
+	Dir      string
+	Asker    Asker           // for age plugins that ask something when they encrypt; nil: there is no user to ask
+	Snapshot *files.Snapshot // read instead of the disk, as far as it goes; nil: nothing
 
 	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
 
@@ -170,7 +170,7 @@ func (v Vault) Path(host, file string) string {
 
 // Hosts returns the hosts that have a folder, sorted.
 func (v Vault) Hosts() ([]string, error) {
-	entries, err := v.Seen.List(v.repository(), v.Dir)
+	entries, err := v.Snapshot.List(v.repository(), v.Dir)
 	return names(entries, err, v.Dir, "", func(e fs.DirEntry) (string, bool) {
 		return e.Name(), e.IsDir() && keyring.CheckHost(e.Name()) == nil
 	})
@@ -189,7 +189,7 @@ func (v Vault) List(host string) ([]string, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err
 	}
-	entries, err := v.Seen.ListIn(v.repository(), v.Dir, host)
+	entries, err := v.Snapshot.ListIn(v.repository(), v.Dir, host)
 	return names(entries, err, v.Dir, host, func(e fs.DirEntry) (string, bool) {
 		file, ok := strings.CutSuffix(e.Name(), suffix)
 		return file, ok && validFile(file)
@@ -220,7 +220,7 @@ func names(entries []fs.DirEntry, err error, dir, folder string,
 
 // Lacks reports whether the snapshot knows that host has no such file.
 func (v Vault) Lacks(host, file string) bool {
-	return checkNames(host, file) == nil && v.Seen.Lacks(v.Dir, host, file+suffix)
+	return checkNames(host, file) == nil && v.Snapshot.Lacks(v.Dir, host, file+suffix)
 }
 
 // validFile reports whether s can be the name of a key file: it stays in its folder, is an

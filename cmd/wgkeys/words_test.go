@@ -16,9 +16,9 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// retiredNames are names of functions, methods and types that are said in other words
-// now, in the words of the field or of plain English: NAME, TYPE.NAME, or PACKAGE before
-// either.
+// retiredNames are names of functions, methods, types and fields that are said in other
+// words now, in the words of the field or of plain English: NAME, TYPE.NAME, or PACKAGE
+// before either.
 var retiredNames = map[string]string{
 	"capture": "policyRouting", "apply.Captures": "NeedsPolicyRouting", "linux.mayCapture": "mayNeedPolicyRouting",
 	"planner.captured": "findPolicyRouting", "planner.capturing": "policyRoutes",
@@ -33,6 +33,7 @@ var retiredNames = map[string]string{
 	"Pace.Pass": "Elapse", "Pace.Go": "Allow", "Pace.Empty": "Reset",
 	"rotate.anew": "renewed", "rotate.told": "wireFault", "Answer.Had": "Replaced", "Rotation.Turn": "Replace",
 	"Pair.Marks": "Fingerprints", "push.markOf": "fingerprintOf", "push.readMark": "readFingerprint",
+	"Ring.Seen": "GetFrom", "Ring.LoadSeen": "LoadFrom", "Vault.Seen": "Snapshot",
 	"vault.Half": "Expected", "files.told": "translate", "partSteps": "participantSteps", "killParts": "killParticipant",
 }
 
@@ -122,7 +123,8 @@ func wordsOf(name string) (words []string) {
 	return append(words, word)
 }
 
-// namesOf are the names that a declaration makes; a method's has its type in front.
+// namesOf are the names that a declaration makes; those of methods and fields have their
+// type in front.
 func namesOf(d ast.Decl) (names []string) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
@@ -139,8 +141,22 @@ func namesOf(d ast.Decl) (names []string) {
 	case *ast.GenDecl:
 		for _, s := range d.Specs {
 			if s, ok := s.(*ast.TypeSpec); ok {
-				names = append(names, s.Name.Name)
+				names = append(append(names, s.Name.Name), fieldsOf(s)...)
 			}
+		}
+	}
+	return names
+}
+
+// fieldsOf are the fields of a struct type, with its name in front.
+func fieldsOf(s *ast.TypeSpec) (names []string) {
+	fields, ok := s.Type.(*ast.StructType)
+	if !ok {
+		return nil
+	}
+	for _, f := range fields.Fields.List {
+		for _, id := range f.Names {
+			names = append(names, s.Name.Name+"."+id.Name)
 		}
 	}
 	return names

@@ -7,14 +7,14 @@
 # A variable that came in with the environment is exported for good, and an
 # inherited xtrace or allexport would show or hand on the key: unset them first.
 set +ax -fu;
-unset verb kind mark key path dir tmp why seen f q x;
+unset verb kind want key path dir tmp why seen f q x;
 LC_ALL=C; export LC_ALL; umask 077; tmp= seen=;
 
 clean() { [ -z "$tmp" ] || rm -f "$tmp"; tmp=; };
 trap clean EXIT; trap "exit 1" HUP INT TERM PIPE;
 
 # A preshared key must be one for wg too, before it gets its fingerprint.
-mark() {
+fingerprint() {
   x=$(wg pubkey <"$2") || return 1;
   if [ "$1" = psk ]; then x=$({ echo wgkeys psk; cat "$2"; } | sha256sum) || return 1; fi;
   echo "${x%% *}";
@@ -24,7 +24,7 @@ look() {
   if [ -L "$path" ]; then echo "deny is a symbolic link";
   elif [ -d "$path" ]; then echo "deny is a directory";
   elif [ -f "$path" ]; then
-    if x=$(mark "$kind" "$path" 2>/dev/null); then
+    if x=$(fingerprint "$kind" "$path" 2>/dev/null); then
       set -- $(ls -ldn "$path") "" "" "" ""; echo "have $1 $3 $4 $x";
     elif named && part; then echo bad;
     else echo "deny holds something that is no key"; fi;
@@ -74,7 +74,7 @@ readers() {
 # the words of the kernel for a disk that is full.
 fill() {
   chown 0:0 "$tmp" && { echo "$key" | cat >"$tmp"; } && sync "$tmp" || return 1;
-  [ "$(mark "$kind" "$tmp")" = "$mark" ] || { echo "what arrived is another key"; return 1; };
+  [ "$(fingerprint "$kind" "$tmp")" = "$want" ] || { echo "what arrived is another key"; return 1; };
   [ -d "$path" ] && { echo "is a directory"; return 1; };
   readers || return 1;
   mv -f -T "$tmp" "$path" 2>/dev/null || mv -f "$tmp" "$path";
@@ -83,7 +83,7 @@ fill() {
 # The controller decides by what look told of the path, and may take its time: what is there
 # now is not replaced if it is another key, and not the wanted one.
 same() {
-  [ "${why##* }" = "$mark" ] && return 0;
+  [ "${why##* }" = "$want" ] && return 0;
   case "$seen|" in
     *"|$path ${why##* }|"*) return 0 ;;
     *"|$path "*) return 1 ;;
@@ -112,7 +112,7 @@ mode() {
 
 # tell answers put and mode by what is in place, not by what was to be.
 tell() {
-  if "$verb" && x=$(mark "$kind" "$path" 2>&1); then echo "done $x";
+  if "$verb" && x=$(fingerprint "$kind" "$path" 2>&1); then echo "done $x";
   else why=${why:-no key is in place}; echo "fail ${why##*: }"; fi;
   clean; key=;
 };
@@ -124,7 +124,7 @@ echo "wgkeys 1 plain";
 while read -r verb kind path; do
   case $verb in
     look) why=$(look); echo "$why"; seen="$seen|$path ${why##* }" ;;
-    put) mark=${path%% *}; path=${path#* }; key=${path%% *}; path=${path#* }; tell ;;
+    put) want=${path%% *}; path=${path#* }; key=${path%% *}; path=${path#* }; tell ;;
     mode) tell ;;
     *) exit 1 ;;
   esac;

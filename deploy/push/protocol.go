@@ -25,14 +25,15 @@ import (
 //	lack COMMAND                                            the host cannot go on
 //	wgkeys 1 plain|receive
 //	                                 look key|psk PATH
-//	have MODE UID GID MARK
+//	have MODE UID GID FINGERPRINT
 //	none                                                    no such file
 //	bad                                                     empty, or a key cut short
 //	deny REASON                                             nothing that may be replaced
-//	                                 put key|psk MARK KEY PATH       not where look says deny,
-//	                                                                 nor where the key is another since
+//	                                 put key|psk FINGERPRINT KEY PATH
+//	                                                        not where look says deny, nor where the key
+//	                                                        is another since
 //	                                 mode key|psk PATH      owner and mode only
-//	done MARK                                               of what is in place now
+//	done FINGERPRINT                                        of what is in place now
 //	fail REASON                                             what was there before still is
 //
 // The controller ends by closing its side. Neither side trusts the other: lines

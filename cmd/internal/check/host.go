@@ -52,7 +52,7 @@ func (h *hostCheck) addLacking(check, hint, file, path string, line int, what st
 // key checks a host's key pair, and to whom the private key is encrypted.
 func (h *hostCheck) key() {
 	pub := h.repo.Ring.Path(h.host, h.tunnel)
-	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
+	public, err := h.repo.Ring.GetFrom(h.repo.Snapshot, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.withoutPublic(pub, err)
 		return

@@ -15,7 +15,6 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
-
 	"wgkeys/vault"
 )
 
@@ -232,7 +231,7 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 func (q *Rekey) WarnShutOut(did []vault.Stale) {
 	r, ids := q.maker.Repo, q.maker.IDs
 	written := r.Vault
-	written.Seen = nil
+	written.Snapshot = nil
 	lists, known := r.Vault.Lists(), map[string]bool{} // one file stands for all with the same recipients
 	var first string
 	shut := 0

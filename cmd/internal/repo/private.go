@@ -83,7 +83,7 @@ func (p *privateKeys) byKey(tunnel string, read map[string]keyring.PublicKey) fu
 		defer p.mu.Unlock()
 		if p.hosts[tunnel] == nil {
 			// A file that cannot be read is reported when its own key is needed.
-			all, _ := keyring.Ring{Dir: p.ring}.LoadSeen(p.vault.Seen, tunnel)
+			all, _ := keyring.Ring{Dir: p.ring}.LoadFrom(p.vault.Snapshot, tunnel)
 			if p.hosts == nil {
 				p.hosts = map[string]map[keyring.PublicKey]string{}
 			}

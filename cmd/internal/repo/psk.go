@@ -82,7 +82,7 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 	c, err := r.KeyState(host, tunnel)
 	switch {
 	case errors.Is(err, vault.ErrNoMeta) && next: // made by stock age: only the keyring says it
-		return r.Ring.Seen(r.Snapshot, host, name)
+		return r.Ring.GetFrom(r.Snapshot, host, name)
 	case err != nil && !errors.Is(err, vault.ErrNoMeta):
 		return public, err
 	case next && c.Next.IsZero():
@@ -90,7 +90,7 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 	case next, c.VaultPromoted:
 		return c.Next, nil
 	}
-	return r.Ring.Seen(r.Snapshot, host, tunnel)
+	return r.Ring.GetFrom(r.Snapshot, host, tunnel)
 }
 
 // WithoutPublic is the error of a private key in the vault whose public one is not in the

@@ -98,9 +98,9 @@ func openRepo(dir string, text []byte) (*Repo, error) {
 // about all of them, but not about what it has written itself. Forget wipes what was read.
 func (r *Repo) TakeSnapshot() (forget func()) {
 	seen := files.Take(r.Dir, tunnel.Dir, filepath.Base(r.Ring.Dir), filepath.Base(r.Vault.Dir))
-	r.Snapshot, r.Vault.Seen = seen, seen
+	r.Snapshot, r.Vault.Snapshot = seen, seen
 	return func() {
-		r.Snapshot, r.Vault.Seen = nil, nil
+		r.Snapshot, r.Vault.Snapshot = nil, nil
 		seen.Wipe()
 	}
 }

@@ -42,7 +42,7 @@ func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
 	if noNext(r, host, tunnel) {
 		return c, nil
 	}
-	if c.Next, err = r.Ring.Seen(r.Snapshot, host, keyring.Next(tunnel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if c.Next, err = r.Ring.GetFrom(r.Snapshot, host, keyring.Next(tunnel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
 	next, err := r.Vault.Meta(host, vault.KeyFile(keyring.Next(tunnel)))
@@ -122,7 +122,7 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 // present.
 func nextKeys(r *Repo, seen *files.Snapshot, tunnel string,
 	present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
-	next, err := r.Ring.LoadSeen(seen, keyring.Next(tunnel))
+	next, err := r.Ring.LoadFrom(seen, keyring.Next(tunnel))
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ type Views struct {
 // ViewsOf reads the public keys of a tunnel.
 func ViewsOf(r *Repo, t *tunnel.Tunnel) (*Views, error) {
 	seen := files.Take(r.Dir, filepath.Base(r.Ring.Dir))
-	keys, err := r.Ring.LoadSeen(seen, t.Name)
+	keys, err := r.Ring.LoadFrom(seen, t.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (r *Repo) EachPublicKey(do func(HostKey, keyring.PublicKey)) error {
 		return err
 	}
 	keys := make([]keyring.PublicKey, len(all))
-	Each(len(all), func(i int) { keys[i], _ = r.Ring.Seen(r.Snapshot, all[i].Host, all[i].Tunnel) })
+	Each(len(all), func(i int) { keys[i], _ = r.Ring.GetFrom(r.Snapshot, all[i].Host, all[i].Tunnel) })
 	for i, k := range keys {
 		if !k.IsZero() {
 			do(all[i], k)
