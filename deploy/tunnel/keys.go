@@ -57,7 +57,7 @@ var hostKeys = keys[host]{
 	"keepalive":   func(r *reader, h *host, n *node) { h.keepalive = r.int(n, 0, max16) },
 	"psk":         func(r *reader, h *host, n *node) { h.psk = r.bool(n) },
 	"gateway": func(r *reader, h *host, n *node) {
-		h.gateway = text(r, n, "an INSIDE address in quotes", parseAddr)
+		h.gateway = text(r, n, "an INSIDE address in quotes", parseGateway)
 	},
 	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = readMasquerade(r, n) },
 	"isolate":     func(r *reader, h *host, n *node) { h.isolate = r.bool(n) },

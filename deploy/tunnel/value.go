@@ -26,6 +26,15 @@ func parseAddr(s string) (netip.Addr, error) {
 	return addr, checkAddr(addr)
 }
 
+// parseGateway reads the address of a next hop.
+func parseGateway(s string) (netip.Addr, error) {
+	addr, err := parseAddr(s)
+	if err == nil && (addr.IsUnspecified() || addr.IsMulticast()) {
+		err = fmt.Errorf("%s is no next hop: leave gateway out if there is none", addr)
+	}
+	return addr, err
+}
+
 func checkAddr(addr netip.Addr) error {
 	switch {
 	case !addr.IsValid():

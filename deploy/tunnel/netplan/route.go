@@ -21,7 +21,11 @@ func everywhere(ipv6 bool) netip.Prefix {
 // gateway reads gateway4 or gateway6, the deprecated keys for a default route.
 func gateway(p *parser, e field) {
 	if a := p.addr(e.value, e.key); a.IsValid() {
-		p.d.Routes = append(p.d.Routes, foreign.Route{Pos: p.pos(e.at), Prefix: everywhere(a.Is6()), Gateway: a})
+		r := foreign.Route{Pos: p.pos(e.at), Prefix: everywhere(a.Is6())}
+		if !a.IsUnspecified() {
+			r.Gateway = a
+		}
+		p.d.Routes = append(p.d.Routes, r)
 	}
 }
 

@@ -181,7 +181,7 @@ var addressKeys = together(map[string]handler{
 type route struct {
 	at      foreign.Pos
 	dest    netip.Prefix
-	gateway netip.Addr
+	gateway netip.Addr // 0.0.0.0 and :: are none, but say which family the route is of
 	table   number
 	metric  number
 	drop    bool // it does not lead into the tunnel

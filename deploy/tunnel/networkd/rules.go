@@ -127,6 +127,15 @@ func (p settler) leads(table int, ipv4 bool) bool {
 	})
 }
 
+// nextHop returns the gateway of the route. Of an unspecified one networkd makes a route
+// without (route_section_verify in src/network/networkd-route.c).
+func (r route) nextHop() netip.Addr {
+	if r.gateway.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return r.gateway
+}
+
 // prefix returns the destination of the route; without one it is the default route.
 func (r route) prefix() netip.Prefix {
 	switch {

@@ -83,7 +83,7 @@ func (p settler) besideOthers(r *route) {
 	if r.ruled {
 		return
 	}
-	same := foreign.Route{Prefix: r.prefix(), Gateway: r.gateway, Table: r.table.val, Metric: r.metric.val}
+	same := foreign.Route{Prefix: r.prefix(), Gateway: r.nextHop(), Table: r.table.val, Metric: r.metric.val}
 	if why := same.BesideOthers(); why != "" {
 		p.left(r.at, same.Prefix.String(), why)
 	}
@@ -113,7 +113,7 @@ func (p settler) assign() {
 	}
 	for _, r := range p.routes {
 		if r.peer == 0 || apart[r.peer] {
-			d.Routes = append(d.Routes, foreign.Route{Pos: r.at, Prefix: r.prefix(), Gateway: r.gateway,
+			d.Routes = append(d.Routes, foreign.Route{Pos: r.at, Prefix: r.prefix(), Gateway: r.nextHop(),
 				Table: r.table.val, Metric: r.metric.val})
 		}
 	}
