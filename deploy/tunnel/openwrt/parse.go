@@ -29,6 +29,7 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	for _, s := range all {
 		p.section(s)
 	}
+	p.rules(all)
 	p.firewall(all)
 	var devices []*foreign.Device
 	for _, b := range p.builders {
@@ -56,6 +57,8 @@ type builder struct {
 	d      *foreign.Device
 	s      *section
 	tables [2]*option // ip4table, ip6table
+
+	inTables map[string]bool // the tables that its options name
 
 	noDefault bool // defaultroute '0'
 }
@@ -86,7 +89,8 @@ func (p *parser) device(s *section) {
 		p.Wrong(s.at, "", "interface %s is in two of the files", foreign.Shown(s.name))
 		return
 	}
-	b := &builder{Reader: p.Reader, s: s, d: &foreign.Device{Pos: s.at, Name: s.name, Comment: s.comments}}
+	b := &builder{Reader: p.Reader, s: s, d: &foreign.Device{Pos: s.at, Name: s.name, Comment: s.comments},
+		inTables: map[string]bool{}}
 	p.byName[s.name] = b
 	p.builders = append(p.builders, b)
 	for _, o := range s.order {
@@ -119,8 +123,8 @@ var setters = map[string]func(*builder, *option){
 	"addresses":    (*builder).addresses,
 	"dns":          (*builder).dns,
 	"dns_search":   (*builder).dns,
-	"ip4table":     func(b *builder, o *option) { b.tables[0] = o },
-	"ip6table":     func(b *builder, o *option) { b.tables[1] = o },
+	"ip4table":     func(b *builder, o *option) { b.tables[0], b.inTables[o.text()] = o, true },
+	"ip6table":     func(b *builder, o *option) { b.tables[1], b.inTables[o.text()] = o, true },
 	"auto":         func(b *builder, o *option) { b.d.Manual = b.d.Manual || b.s.off(o.key) },
 	"disabled":     (*builder).disabled,
 	"ipv6":         func(b *builder, o *option) { b.d.WithoutIPv6 = b.s.off(o.key) },
@@ -219,10 +223,20 @@ func (p *parser) section(s *section) {
 			b.left(s.at, "config "+s.kind, "a tunnel file says nothing of it")
 		}
 	}
-	for _, key := range []string{"in", "out"} {
-		if b := p.byName[s.text(key)]; b != nil && (s.kind == "rule" || s.kind == "rule6") {
-			b.left(s.at, "config "+s.kind, "policy routing: a default route of the tunnel has rules of its own, "+
-				"and table names another one")
+}
+
+// rules leaves out the rules of policy routing that name a tunnel, or a table with a route into
+// it.
+func (p *parser) rules(all []*section) {
+	for _, s := range all {
+		if s.kind != "rule" && s.kind != "rule6" || s.on("disabled") {
+			continue
+		}
+		for _, b := range p.builders {
+			if s.text("in") == b.d.Name || s.text("out") == b.d.Name || b.inTables[s.text("lookup")] {
+				b.left(s.at, "config "+s.kind, "policy routing: a default route of the tunnel has rules of its own, "+
+					"and table names another one")
+			}
 		}
 	}
 }
@@ -277,22 +291,32 @@ func (b *builder) addressesAbove(s *section, o *option) {
 
 // gatewayAbove adds the default route that netifd makes of a gateway.
 func (b *builder) gatewayAbove(s *section, o *option) {
-	addr, err := netip.ParseAddr(o.text())
-	if err != nil || addr.Zone() != "" {
-		b.Wrong(o.at, "", "%s: %s is no address", o.key, foreign.Shown(o.text()))
-		return
-	}
-	if s.off("defaultroute") {
+	addr, ok := b.gateway(o)
+	if !ok || s.off("defaultroute") {
 		return
 	}
 	r := foreign.Route{Pos: o.at, Prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: addr}
-	if addr.Is4() {
+	if o.key == "gateway" {
 		r.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
 	if metric := s.options["metric"]; metric != nil {
 		r.Metric = b.number(metric, 0, math.MaxInt32)
 	}
 	b.d.Routes = append(b.d.Routes, r)
+}
+
+// gateway reads a next hop. Of an unspecified one netifd makes a route without (system_rt in
+// system-linux.c).
+func (b *builder) gateway(o *option) (addr netip.Addr, ok bool) {
+	addr, err := netip.ParseAddr(o.text())
+	switch {
+	case err != nil || addr.Zone() != "":
+		b.Wrong(o.at, "", "%s: %s is no address", o.key, foreign.Shown(o.text()))
+		return addr, false
+	case addr.IsUnspecified():
+		return netip.Addr{}, true
+	}
+	return addr, true
 }
 
 // route reads a static route of netifd.
@@ -308,6 +332,7 @@ func (b *builder) route(s *section) {
 		}
 		if o.key == "table" {
 			var ok bool
+			b.inTables[o.text()] = true
 			if r.Table, ok = b.table(o); !ok {
 				return
 			}
@@ -332,11 +357,7 @@ func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
 	case "target":
 		r.Prefix = b.routeTarget(s, o)
 	case "gateway":
-		addr, err := netip.ParseAddr(o.text())
-		if err != nil || addr.Zone() != "" {
-			b.Wrong(o.at, "", "gateway: %s is no address", foreign.Shown(o.text()))
-		}
-		r.Gateway = addr
+		r.Gateway, _ = b.gateway(o)
 	case "metric":
 		r.Metric = b.number(o, 0, math.MaxInt32)
 	default:

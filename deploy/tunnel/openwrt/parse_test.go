@@ -89,6 +89,10 @@ func TestTables(t *testing.T) {
 			"table 0, routed, route 10.0.0.0/8 table 253"},
 		{"config wireguard_wg0\n\toption description new\n", "table 0, routed, left network:4 wireguard_wg0"},
 		{"config device\n\toption name wg0\n\toption mtu 1400\n", "table 0, routed, left network:4 config device"},
+		{"config route\n\toption interface wg0\n\toption target 0.0.0.0/0\n\toption table 100\n\toption gateway 0.0.0.0\n" +
+			"config rule\n\toption src 10.7.0.0/24\n\toption lookup 100\n", "table 0, routed, route 0.0.0.0/0 table 100, left network:9 config rule"},
+		{"\toption ip4table vpn\nconfig rule\n\toption lookup vpn\nconfig rule\n\toption lookup wan\n",
+			"table 0, route ::/0, left network:5 config rule, left network:4 ip4table"},
 		{"\toption tags vpn\n\toption multipath off\n", "table 0, routed, left network:4 tags, left network:5 multipath"},
 	} {
 		text := begin + c.options + peer + "\toption route_allowed_ips 1\n\tlist allowed_ips 0.0.0.0/0\n\tlist allowed_ips ::/0\n"
@@ -103,6 +107,9 @@ func TestTables(t *testing.T) {
 		}
 		for _, r := range d.Routes {
 			got += ", route " + r.Prefix.String()
+			if r.Gateway.IsValid() {
+				got += " via " + r.Gateway.String()
+			}
 			if r.Table != 0 {
 				got += fmt.Sprint(" table ", r.Table)
 			}

@@ -82,8 +82,13 @@ type scanner struct {
 	line int
 
 	statement statement
-	comments  []string
-	handle    func(statement, []string)
+	notes     foreign.Comments
+	here      bool // the current line is not blank
+	before    bool // the line before was not
+
+	// handle gets each statement with the comments before it. One without words has the
+	// comments after the last line of a section.
+	handle func(statement, []string)
 }
 
 func (s *scanner) run() {
@@ -91,9 +96,7 @@ func (s *scanner) run() {
 	for s.at < len(s.text) {
 		switch c := s.text[s.at]; c {
 		case '\n':
-			s.end()
-			s.line++
-			s.at++
+			s.newline()
 		case ' ', '\t', '\r':
 			s.at++
 		case ';':
@@ -108,6 +111,24 @@ func (s *scanner) run() {
 		}
 	}
 	s.end()
+	s.blank()
+}
+
+func (s *scanner) newline() {
+	s.end()
+	if !s.here {
+		s.blank()
+	}
+	s.before, s.here = s.here, false
+	s.line++
+	s.at++
+}
+
+// blank decides at a blank line, or at the end, where the comments before it belong.
+func (s *scanner) blank() {
+	if before := s.notes.Blank(); len(before) > 0 {
+		s.handle(statement{}, before)
+	}
 }
 
 // end passes the statement to handle, with the comments before it.
@@ -115,8 +136,8 @@ func (s *scanner) end() {
 	if len(s.statement.words) == 0 {
 		return
 	}
-	s.handle(s.statement, s.comments)
-	s.statement, s.comments = statement{}, nil
+	s.handle(s.statement, s.notes.Take())
+	s.statement = statement{}
 }
 
 func (s *scanner) comment() {
@@ -124,8 +145,11 @@ func (s *scanner) comment() {
 	if i := strings.IndexByte(rest, '\n'); i >= 0 {
 		rest = rest[:i]
 	}
-	if text, ok := foreign.Comment(rest); ok {
-		s.comments = append(s.comments, text)
+	s.here = true
+	if len(s.statement.words) == 0 {
+		s.notes.Add(rest, s.before)
+	} else if text, ok := foreign.Comment(rest); ok { // about the statement
+		s.notes.Pending = append(s.notes.Pending, text)
 	}
 	s.at += len(rest)
 }
@@ -133,6 +157,7 @@ func (s *scanner) comment() {
 // word reads one word. It reports false if a quote is not closed.
 func (s *scanner) word() bool {
 	at := foreign.Pos{File: s.file, Line: s.line}
+	s.here = true
 	if len(s.statement.words) == 0 {
 		s.statement.at = at
 	}
@@ -186,6 +211,10 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 		s.handle = func(st statement, comments []string) {
 			w := st.words
 			switch {
+			case len(w) == 0:
+				if current != nil {
+					current.note(comments)
+				}
 			case is(w[0], "package") && len(w) == 2:
 				current = nil
 			case is(w[0], "config") && (len(w) == 2 || len(w) == 3):
