@@ -220,6 +220,9 @@ func (h *hook) set(key, value string) (string, bool) {
 		return "", true // ndp_proxy sets it
 	case parts[0] != "net":
 		return "only net.* belongs to a tunnel", false
+	case key == "net.ipv6.conf."+h.d.Name+".disable_ipv6" && value == "1" && !slices.ContainsFunc(h.d.Addresses, isIPv6):
+		h.d.WithoutIPv6 = true
+		return "", true
 	}
 	if h.d.Sysctls == nil {
 		h.d.Sysctls = map[string]string{}
@@ -231,6 +234,8 @@ func (h *hook) set(key, value string) (string, bool) {
 	}
 	return "", true
 }
+
+func isIPv6(a Address) bool { return a.Local.Addr().Is6() }
 
 // forwards drops the sysctls that forward implies: with it, uplinks keep accepting router
 // advertisements.

@@ -79,6 +79,19 @@ func TestHook(t *testing.T) {
 		{"PostUp", "ip route add table 200 default via 192.0.2.254", "left ip route add table 200 default via 192.0.2.254"},
 		{"PostUp", "ip route add dev %i metric 7 to 192.0.2.0/24", "route 192.0.2.0/24 invalid IP 0 7"},
 		{"PostUp", "ip route add dev %i onlink default via 10.0.0.9 table 7", "route 0.0.0.0/0 10.0.0.9 7 0"},
+		{"PostUp", "ip route add 192.0.2.0/24 via 0.0.0.0 dev wg0", "route 192.0.2.0/24 invalid IP 0 0"},
+		{"PostUp", "ip route add 192.0.2.0/24 via 0.0.0.0 dev wg0 onlink",
+			"left ip route add 192.0.2.0/24 via 0.0.0.0 dev wg0 onlink"},
+		{"PostUp", "ip -6 route add default via :: dev wg0", "left ip -6 route add default via :: dev wg0"},
+		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0; ip route add 192.0.2.0/24 via 10.9.0.7",
+			"route 192.0.2.0/24 10.9.0.7 0 0, address 10.9.0.1/24 invalid Prefix"},
+		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0; ip route add 192.0.2.0/24 via 10.9.0.1",
+			"address 10.9.0.1/24 invalid Prefix, left ip route add 192.0.2.0/24 via 10.9.0.1"},
+		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0; ip route add 192.0.2.0/24 via 10.9.0.7 dev eth0",
+			"address 10.9.0.1/24 invalid Prefix, left ip route add 192.0.2.0/24 via 10.9.0.7 dev eth0"},
+		{"PostUp", "echo 1 > /proc/sys/net/ipv6/conf/wg0/disable_ipv6", "without IPv6"},
+		{"PostUp", "ip addr add fd00::1/64 dev wg0; sysctl net.ipv6.conf.wg0.disable_ipv6=1",
+			"sysctl net.ipv6.conf.wg0.disable_ipv6=1, address fd00::1/64 invalid Prefix"},
 		{"PostUp", "ip link set mtu 1380 dev wg0", "mtu 1380"},
 		{"pre-up", "ip link show wg0 || ip link add wg0 type wireguard", ""},
 		{"pre-up", "ip link property add dev wg0 altname tunnel",
@@ -315,6 +328,9 @@ func said(d *foreign.Device) string {
 	}
 	if d.Isolate {
 		add("isolate")
+	}
+	if d.WithoutIPv6 {
+		add("without IPv6")
 	}
 	for key, value := range d.Sysctls {
 		add("sysctl %s=%s", key, value)

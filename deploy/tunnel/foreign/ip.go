@@ -181,7 +181,9 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	switch {
 	case why != "":
 		return why, false
-	case dev != self:
+	case dev == "" && h.d.owns(r.Gateway):
+		return "its next hop is the interface's own address, which the kernel refuses", false
+	case dev != self && (dev != "" || !h.d.neighbours(r.Gateway)):
 		return "it is a route of another interface", false
 	case to == "default" && r.Gateway.Is6():
 		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
@@ -189,6 +191,19 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	h.d.Routes = append(h.d.Routes, r)
 	h.besideOthers(r)
 	return "", true
+}
+
+// owns reports whether the interface has the address.
+func (d *Device) owns(addr netip.Addr) bool {
+	return slices.ContainsFunc(d.Addresses, func(a Address) bool { return a.Local.Addr() == addr })
+}
+
+// neighbours reports whether an address is in a network of the interface. A next hop without
+// an interface is there for the kernel (fib_check_nh, ip6_route_check_nh).
+func (d *Device) neighbours(addr netip.Addr) bool {
+	return slices.ContainsFunc(d.Addresses, func(a Address) bool {
+		return a.Local.Masked().Contains(addr) || a.Remote.IsValid() && a.Remote.Contains(addr)
+	})
 }
 
 // destination returns the destination of a route and the other arguments, which may stand
@@ -234,6 +249,7 @@ func (h *hook) routeTo(to string) (r Route, why string) {
 
 // options reads the arguments after the prefix.
 func (r *Route) options(args []string) (dev, why string) {
+	onlink := slices.Contains(args, "onlink")
 	for len(args) > 0 {
 		if args[0] == "onlink" {
 			args = args[1:]
@@ -248,7 +264,12 @@ func (r *Route) options(args []string) (dev, why string) {
 		case "dev":
 			dev = value
 		case "via":
-			r.Gateway, err = netip.ParseAddr(value)
+			if r.Gateway, err = netip.ParseAddr(value); r.Gateway.IsUnspecified() {
+				if onlink || r.Gateway.Is6() {
+					return dev, "the kernel takes no next hop " + value
+				}
+				r.Gateway = netip.Addr{} // 0.0.0.0 is none (rtm_to_fib_config)
+			}
 		case "table":
 			if value != "main" {
 				r.Table, err = strconv.Atoi(value)

@@ -180,6 +180,10 @@ func (r *reader) gateways(s *stanza) (list []foreign.Route) {
 		if addr.Is4() {
 			everything = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		}
+		if addr.IsUnspecified() { // ip route add default via 0.0.0.0 onlink
+			r.Wrong(o.at, "up ip route add default dev "+s.name, "gateway: %s is no next hop, and ifup fails with it", addr)
+			continue
+		}
 		list = append(list, foreign.Route{Pos: o.at, Prefix: everything, Gateway: addr, Metric: metric})
 	}
 	return list

@@ -21,7 +21,7 @@ func (c *config) devices() (list []*foreign.Device) {
 	for _, first := range c.stanzas {
 		stanzas := c.byName[first.name]
 		if len(stanzas) == 0 || stanzas[0] != first || first.template ||
-			!slices.ContainsFunc(stanzas, (*stanza).isWireGuard) {
+			!slices.ContainsFunc(stanzas, (*stanza).isWireGuard) || c.abstract(stanzas) {
 			continue
 		}
 		b := &builder{config: c, d: &foreign.Device{Name: first.name, Pos: first.at, Manual: true}}
@@ -40,6 +40,18 @@ func (c *config) devices() (list []*foreign.Device) {
 		list = append(list, b.d)
 	}
 	return list
+}
+
+// abstract reports whether the stanzas of a name are there for others to inherit from: one
+// does, no line such as auto names them, and they have no address of their own.
+func (c *config) abstract(stanzas []*stanza) bool {
+	addressed := func(s *stanza) bool {
+		return slices.ContainsFunc(s.options, func(o option) bool {
+			return o.key == "address" || isHook(o.key) && strings.Contains(o.value, " addr")
+		})
+	}
+	inherited := slices.ContainsFunc(stanzas, func(s *stanza) bool { return s.inherited })
+	return inherited && len(c.named[stanzas[0].name]) == 0 && !slices.ContainsFunc(stanzas, addressed)
 }
 
 // isWireGuard reports whether a stanza makes a WireGuard interface of its name.

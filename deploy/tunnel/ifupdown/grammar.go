@@ -35,6 +35,7 @@ type stanza struct {
 	name           string
 	family, method string // "": none, as in ifupdown-ng
 	template       bool   // exists only for others to inherit from
+	inherited      bool   // another stanza inherits from it
 	options        []option
 	comments       []string
 
@@ -216,6 +217,7 @@ func (c *config) inherit(s *stanza, at foreign.Pos, from string) {
 				return
 			}
 			s.options = append(s.options, t.options...)
+			t.inherited = true
 			return
 		}
 	}

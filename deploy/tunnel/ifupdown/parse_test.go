@@ -198,6 +198,9 @@ func TestWords(t *testing.T) {
 			foreign.Device{Addresses: addr}},
 		{"inherits", "iface base inet static\n\tmtu 1400\n" + strings.Replace(begin, "static", "static inherits base", 1),
 			foreign.Device{Addresses: addr, MTU: 1400}},
+		{"inherits all but the address", "iface base inet static\n\tmtu 1400\n\tpre-up ip link add $IFACE type wireguard\n" +
+			"\tpre-up wg setconf $IFACE /etc/wireguard/$IFACE.conf\nauto w\niface w inet static inherits base\n\taddress 10.0.0.1/24\n",
+			foreign.Device{Addresses: addr, MTU: 1400, Conf: "/etc/wireguard/w.conf"}},
 		{"variables", "auto w\niface w inet manual\n\tinside 10.0.0.1/24\n" +
 			"\tpre-up ip link add dev ${IFACE} type wireguard\n" +
 			"\tup ip addr add $IF_INSIDE dev $IFACE\n", foreign.Device{Addresses: addr}},
@@ -270,6 +273,7 @@ func TestErrors(t *testing.T) {
 		{"auto w\nmtu 1400\n" + begin, []string{"interfaces:2", "no key"}},
 		{begin + "\tup\n", []string{"interfaces:4", "has no value"}},
 		{begin + "\taddress 10.0.0.2/24\n", []string{"interfaces:4", "stanza of its own"}},
+		{begin + "\tgateway 0.0.0.0\n", []string{"interfaces:4", "no next hop", "up ip route add default dev w"}},
 		{begin + "\tmtu 1400\n\tmtu 1300\n", []string{"interfaces:5", "twice"}},
 		{strings.Replace(begin, "10.0.0.1/24", "10.0.0.1/33", 1), []string{"interfaces:2", "0 to 32"}},
 		{strings.Replace(begin, "10.0.0.1/24", "2001:db8::1/64", 1), []string{"interfaces:2", "no address of inet",
