@@ -81,7 +81,10 @@ func doImport(e *env) error {
 		return err
 	}
 	if e.cli.Bool("dry-run") {
-		for _, d := range drafts {
+		for n, d := range drafts {
+			if len(drafts) > 1 {
+				e.ui.Printf("%s# tunnels/%s.toml\n", strings.Repeat("\n", min(n, 1)), d.Tunnel)
+			}
 			e.ui.Printf("%s", d.Text)
 		}
 		return nil

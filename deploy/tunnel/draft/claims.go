@@ -145,9 +145,15 @@ func (h *host) made(e *entry) (routes []string) {
 	return routes
 }
 
-// onLink reports whether p is the network of an address of h.
+// onLink reports whether p is the network of an address of h, to which the kernel makes a route
+// with the address. That of a point-to-point address is its far end.
 func (h *host) onLink(p netip.Prefix) bool {
-	return slices.ContainsFunc(h.d.Addresses, func(a foreign.Address) bool { return a.Local.Masked() == p })
+	return slices.ContainsFunc(h.d.Addresses, func(a foreign.Address) bool {
+		if a.Remote.IsValid() {
+			return a.Remote.Masked() == p
+		}
+		return a.Local.Masked() == p
+	})
 }
 
 // An assigned is a route of the device with the peer that accepts its packets.

@@ -285,6 +285,7 @@ func (h *host) own() (list []netip.Addr) {
 func unsayable(d *foreign.Device) {
 	d.SettleMasquerade()
 	d.SettleForward()
+	d.SettleSources()
 	oneLength(d)
 	for _, key := range sorted(d.Sysctls) {
 		if err := tunnel.CheckSysctl(key, d.Sysctls[key]); err != nil {

@@ -380,6 +380,48 @@ func TestOtherRoutes(t *testing.T) {
 	}
 }
 
+// TestSource: a route from the only address of its family says nothing that the kernel does not
+// do by itself.
+func TestSource(t *testing.T) {
+	for _, test := range []struct {
+		addresses []string
+		source    string
+		left      bool
+	}{
+		{[]string{"10.0.0.1/24"}, "10.0.0.1", false}, {[]string{"10.0.0.1/24", "fd00::1/64"}, "10.0.0.1", false},
+		{[]string{"10.0.0.1/24", "10.9.0.1/24"}, "10.9.0.1", true}, {[]string{"10.0.0.1/24"}, "192.168.1.1", true},
+		{[]string{"10.0.0.1/24"}, "", true},
+	} {
+		hub, spoke := device(t, "hub", test.addresses...), device(t, "spoke", "10.0.0.2/24")
+		hub.Peers = []foreign.Peer{peer(spoke, 5, "10.0.0.2/32", "10.1.0.0/16")}
+		hub.Peers[0].Routed, hub.Peers[0].Endpoint = false, "192.0.2.2:51820"
+		at := foreign.Pos{File: "hub.conf", Line: 7}
+		source := foreign.Source{Left: foreign.Left{Pos: at, What: "src", Why: "it cannot be said"}}
+		source.Addr, _ = netip.ParseAddr(test.source)
+		hub.Routes = []foreign.Route{{Pos: at, Prefix: netip.MustParsePrefix("10.1.0.0/16"), Source: source}}
+		want := ""
+		if test.left {
+			want = "hub.conf: src: it cannot be said"
+		}
+		if d, err := draft.Make([]*foreign.Device{hub}); err != nil || left(d) != want {
+			t.Errorf("%v: %v %q", test, err, left(d))
+		}
+	}
+}
+
+// TestFarEnd: the kernel makes the route to the far end of an address, so a tunnel whose program
+// makes none is the usual one.
+func TestFarEnd(t *testing.T) {
+	hub, spoke := device(t, "hub", "10.0.0.1/32"), device(t, "spoke", "10.0.0.2/32")
+	hub.Addresses[0].Remote = netip.MustParsePrefix("10.0.0.2/32")
+	hub.Peers = []foreign.Peer{peer(spoke, 5, "10.0.0.2/32")}
+	hub.Peers[0].Routed, hub.Peers[0].Endpoint = false, "192.0.2.2:51820"
+	d, err := draft.Make([]*foreign.Device{hub})
+	if err != nil || strings.Contains(string(d.Text), "table") {
+		t.Errorf("%v\n%s", err, d.Text)
+	}
+}
+
 // TestMetricOfDefault: a default route in which an endpoint may lie gets a table of its own,
 // whatever its metric, which is reported.
 func TestMetricOfDefault(t *testing.T) {

@@ -55,6 +55,7 @@ type Device struct {
 	// they are here. With such a file, Peers has only what commands add to its peers, by
 	// public key.
 	Conf string
+	More []string // paths of files for `wg addconf`, after it
 
 	ListenPort int    // 0: the kernel's choice
 	MTU        int    // bytes; 0: not given
@@ -178,6 +179,15 @@ type Route struct {
 	Prefix        netip.Prefix // masked
 	Gateway       netip.Addr   // zero: none
 	Table, Metric int          // 0: not said
+	Source        Source       // zero: not said
+}
+
+// A Source is the address that packets by a route are to come from, if nobody binds another.
+// The kernel takes the interface's own address anyway if it has one alone of the family; see
+// [Device.SettleSources].
+type Source struct {
+	Addr netip.Addr
+	Left Left // the setting, if it has to be left out
 }
 
 // A Left is something in a file that a tunnel file has nothing for.

@@ -274,8 +274,11 @@ func (h *hook) wg(args []string) (string, bool) {
 		switch {
 		case !strings.HasPrefix(args[2], "/"):
 			return "its file has no absolute path", false
-		case h.d.ByFile, h.d.Conf != "" && h.d.Conf != args[2]:
+		case h.d.ByFile, h.d.Conf != "" && h.d.Conf != args[2] && args[0] != "addconf":
 			return "its file says more than this one: put the two together", false
+		case h.d.Conf != "" && h.d.Conf != args[2]:
+			h.d.More = append(h.d.More, args[2])
+			return "", true
 		}
 		h.d.Conf = args[2]
 		return "", true

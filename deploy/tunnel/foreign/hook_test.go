@@ -180,16 +180,47 @@ func TestHookMasquerade(t *testing.T) {
 	}
 }
 
-// TestHookConf: one file for `wg setconf` can be read. What a second one adds is left out,
-// and so is what one adds to a file of wg-quick.
+// TestHookConf: a file for `wg setconf` is read, and those for `wg addconf` after it. What
+// replaces the first is left out, and so is what is added to a file of wg-quick.
 func TestHookConf(t *testing.T) {
-	for _, byFile := range []bool{false, true} {
-		d := &foreign.Device{Name: "wg0", ByFile: byFile}
-		d.Hook(foreign.Pos{}, "pre-up", "wg setconf %i /etc/wireguard/a.conf; wg addconf %i /etc/wireguard/b.conf")
-		want := map[bool]string{false: "conf /etc/wireguard/a.conf, left wg addconf %i /etc/wireguard/b.conf",
-			true: "left wg setconf %i /etc/wireguard/a.conf, left wg addconf %i /etc/wireguard/b.conf"}[byFile]
+	const two = "wg setconf %i /etc/wireguard/a.conf; wg addconf %i /etc/wireguard/b.conf"
+	for _, c := range []struct {
+		byFile        bool
+		command, want string
+	}{
+		{false, two, "conf /etc/wireguard/a.conf, more /etc/wireguard/b.conf"},
+		{true, two, "left wg setconf %i /etc/wireguard/a.conf, left wg addconf %i /etc/wireguard/b.conf"},
+		{false, "wg setconf %i /etc/wireguard/a.conf; wg syncconf %i /etc/wireguard/b.conf",
+			"conf /etc/wireguard/a.conf, left wg syncconf %i /etc/wireguard/b.conf"},
+	} {
+		d := &foreign.Device{Name: "wg0", ByFile: c.byFile}
+		d.Hook(foreign.Pos{}, "pre-up", c.command)
+		if len(d.More) > 0 {
+			c.want = strings.Replace(c.want, ", more "+strings.Join(d.More, " "), "", 1)
+		}
+		if got := said(d); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+// TestHookStripped: what wg(8) takes of a file of wg-quick is in that file, whichever way its
+// output gets there. A shell of its own changes nothing.
+func TestHookStripped(t *testing.T) {
+	for command, want := range map[string]string{
+		"wg setconf $IFACE <(wg-quick strip $IFACE)":                           "conf /etc/wireguard/wg0.conf",
+		"bash -c 'wg setconf $IFACE <(wg-quick strip /etc/wireguard/x.conf)'":  "conf /etc/wireguard/x.conf",
+		`/bin/bash -c "wg setconf wg0 <(wg-quick strip wg0)"`:                  "conf /etc/wireguard/wg0.conf",
+		"wg-quick strip ${IFACE} | wg setconf $IFACE /dev/stdin":               "conf /etc/wireguard/wg0.conf",
+		"/usr/bin/wg-quick strip wg0 | /usr/bin/wg syncconf wg0 /dev/fd/0":     "conf /etc/wireguard/wg0.conf",
+		"sh -c 'ip link set $IFACE mtu 1380; sysctl -w net.ipv4.ip_forward=1'": "forward, mtu 1380",
+		"wg-quick strip wg0 | tee /tmp/x | wg setconf wg0 /dev/stdin":          "left wg-quick strip wg0 | tee /tmp/x | wg setconf wg0 /dev/stdin",
+		"bash -c 'echo $(date)' x":                                             "left bash -c 'echo $(date)' x",
+	} {
+		d := &foreign.Device{Name: "wg0"}
+		d.Hook(foreign.Pos{}, "pre-up", command)
 		if got := said(d); got != want {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("%s: got %q, want %q", command, got, want)
 		}
 	}
 }

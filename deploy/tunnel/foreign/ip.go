@@ -178,6 +178,10 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 		return why, false
 	}
 	dev, why := r.options(args)
+	if r.Source.Addr.IsValid() {
+		r.Source.Left = h.left
+		r.Source.Left.Why = "its src cannot be said"
+	}
 	switch {
 	case why != "":
 		return why, false
@@ -276,6 +280,8 @@ func (r *Route) options(args []string) (dev, why string) {
 			}
 		case "metric", "preference":
 			r.Metric, err = strconv.Atoi(value)
+		case "src":
+			r.Source.Addr, err = netip.ParseAddr(value)
 		case "proto", "scope":
 		default:
 			return dev, "its " + name + " cannot be said"

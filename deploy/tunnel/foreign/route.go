@@ -50,6 +50,20 @@ func ForAllowedIPs(v *tunnel.View, also func(netip.Prefix) bool) bool {
 	return len(want) == 0
 }
 
+// SettleSources leaves out the sources of routes that the kernel would not choose by itself. It
+// is to be called when all addresses are known.
+func (d *Device) SettleSources() {
+	for _, r := range d.Routes {
+		s := r.Source
+		another := func(a Address) bool {
+			return a.Local.Addr() != s.Addr && a.Local.Addr().Is4() == s.Addr.Is4()
+		}
+		if s.Left.What != "" && (!d.owns(s.Addr) || slices.ContainsFunc(d.Addresses, another)) {
+			d.Left = append(d.Left, s.Left)
+		}
+	}
+}
+
 // BesideOthers returns why r is another route than a tunnel's default route, or "". Without
 // a metric, an IPv6 default route in the main table gets 1024 from the kernel
 // (IP6_RT_PRIO_USER), which becomes its metric. One of IPv4 gets 0, and catches the

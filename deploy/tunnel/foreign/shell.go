@@ -11,6 +11,10 @@ import (
 // that does more than that is returned as one command, which fields then refuses.
 func commands(line string) (list []string) {
 	line = strings.TrimSpace(uncommented(line))
+	if m := shell().FindStringSubmatch(line); m != nil && !strings.ContainsAny(m[1][1:len(m[1])-1], m[1][:1]+`\`) {
+		return commands(m[1][1 : len(m[1])-1])
+	}
+	line = stripped(line)
 	if composed(line) {
 		return []string{line}
 	}
@@ -21,6 +25,29 @@ func commands(line string) (list []string) {
 		}
 	}
 	return list
+}
+
+// shell matches a line that is run by a shell of its own: bash -c 'LINE'.
+var shell = lazyregexp.New(`^(?:/usr)?(?:/bin/)?(?:ba|da)?sh -c ('.+'|".+")$`)
+
+// strip matches the two ways to give wg(8) what it takes of a file of wg-quick, which people
+// write for `wg setconf`: `wg setconf wg0 <(wg-quick strip wg0)`, and by a pipe.
+var strip, stripPipe = lazyregexp.New(`<\((?:/usr/bin/)?wg-quick strip ("?)([^\s()|;&"'\x60]+)"?\)`),
+	lazyregexp.New(`^(?:/usr/bin/)?wg-quick strip ("?)([^\s()|;&"'\x60]+)"? ?\| ?((?:/usr/bin/)?wg \w+conf \S+) (?:/dev/stdin|/dev/fd/0|/proc/self/fd/0|-)$`)
+
+// stripped names the file itself where `wg-quick strip` reads one, by its path or by the name
+// of its interface (parse_options in wg-quick's linux.bash).
+func stripped(line string) string {
+	file := func(m []string) string {
+		if strings.HasPrefix(m[2], "/") {
+			return m[1] + m[2] + m[1]
+		}
+		return m[1] + "/etc/wireguard/" + m[2] + ".conf" + m[1]
+	}
+	if m := stripPipe().FindStringSubmatch(line); m != nil {
+		return m[3] + " " + file(m)
+	}
+	return strip().ReplaceAllStringFunc(line, func(s string) string { return file(strip().FindStringSubmatch(s)) })
 }
 
 // unquoted yields the indexes of line that are not quoted or escaped.

@@ -90,14 +90,22 @@ func of(file foreign.File) (*Format, error) {
 		return nil, err
 	}
 	for i := range all {
-		if f := &all[i]; f.Is != nil && f.Is(file) {
+		if f := &all[i]; f.Is != nil && f.Is(file) && (f.Name == "netplan" || !userData(file)) {
 			return f, nil
 		}
+	}
+	if userData(file) {
+		return nil, fault.NewFile("cannot import", file.Name, "it is cloud-init's user data, of which a host makes files of its own",
+			"on that host, as root: wgkeys import --live")
 	}
 	return nil, fault.NewFile("cannot tell the format of", file.Name,
 		"it looks like no tunnel of a program that is known here",
 		"--format NAME says it: wgkeys import --help")
 }
+
+// userData reports whether a file begins as cloud-init's user data does, in which a whole file
+// of wg-quick may stand, indented. Files of netplan may begin so, too.
+func userData(file foreign.File) bool { return bytes.HasPrefix(file.Text, []byte("#cloud-config")) }
 
 // Stray returns why a file that was found in a folder, and not named, describes no tunnel there,
 // or "". Beside tunnels there are key files, scripts and copies.

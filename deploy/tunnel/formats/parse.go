@@ -84,25 +84,30 @@ func withConf(devices []*foreign.Device, read func(string) ([]byte, error)) ([]*
 		if d.Conf == "" {
 			continue
 		}
-		conf, err := confOf(d, devices, read)
-		if err != nil {
-			return nil, err
+		var confs []*foreign.Device
+		for _, path := range append([]string{d.Conf}, d.More...) {
+			conf, err := confOf(d, path, devices, read)
+			if err != nil {
+				return nil, err
+			}
+			confs = append(confs, conf)
 		}
-		take(d, conf)
-		used = append(used, conf)
+		take(d, confs)
+		used = append(used, confs...)
 	}
 	return slices.DeleteFunc(devices, func(d *foreign.Device) bool { return slices.Contains(used, d) }), nil
 }
 
-// confOf returns the content of the file that d names.
-func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]byte, error)) (*foreign.Device, error) {
+// confOf returns the content of a file that d names.
+func confOf(d *foreign.Device, name string, devices []*foreign.Device,
+	read func(string) ([]byte, error)) (*foreign.Device, error) {
 	for _, c := range devices {
-		if c != d && filepath.Base(c.Pos.File) == filepath.Base(d.Conf) {
+		if c != d && filepath.Base(c.Pos.File) == filepath.Base(name) {
 			return c, nil
 		}
 	}
-	beside := filepath.Join(filepath.Dir(d.Pos.File), filepath.Base(d.Conf))
-	for _, path := range []string{beside, d.Conf} {
+	beside := filepath.Join(filepath.Dir(d.Pos.File), filepath.Base(name))
+	for _, path := range []string{beside, name} {
 		text, err := read(path)
 		if err != nil {
 			continue
@@ -115,30 +120,45 @@ func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]b
 		return list[0], nil
 	}
 	return nil, fault.NewLine("its keys and peers are in a file that is not here:", d.Pos.File, d.Pos.Line,
-		d.Conf+" is not beside it", "name both files; sudo where it is readable for root alone")
+		name+" is not beside it", "name both files; sudo where it is readable for root alone")
 }
 
-// take adds to d what conf, a file for `wg setconf`, says. What commands of d say takes
-// precedence, because they run later.
-func take(d, conf *foreign.Device) {
-	own := d.Peers
-	d.Peers = conf.Peers
-	for _, p := range own {
+// take adds to d what the files for `wg setconf` and `wg addconf` say, in the order in which
+// they are loaded. What commands of d say takes precedence, because they run later. A file of
+// wg-quick has more in it that wg(8) never sees, since the command leaves it out: commands,
+// addresses, resolvers.
+func take(d *foreign.Device, confs []*foreign.Device) {
+	commands := d.Peers
+	d.Peers = confs[0].Peers
+	for _, conf := range confs[1:] {
+		for _, p := range conf.Peers {
+			addPeer(d, p)
+		}
+	}
+	for _, p := range commands {
 		addPeer(d, p)
 	}
 	for i := range d.Peers { // wg(8) adds no routes
 		d.Peers[i].Routed = false
 	}
-	d.Comment = append(d.Comment, conf.Comment...)
-	d.Left = append(d.Left, conf.Left...)
-	if d.PrivateKeyFile == "" {
-		d.PrivateKey = conf.PrivateKey
+	for _, conf := range confs {
+		d.Comment = append(d.Comment, conf.Comment...)
+		for _, l := range conf.Left {
+			if !l.Hook {
+				d.Left = append(d.Left, l)
+			}
+		}
 	}
-	if d.ListenPort == 0 {
-		d.ListenPort = conf.ListenPort
-	}
-	if d.FwMark == 0 {
-		d.FwMark = conf.FwMark
+	for _, conf := range slices.Backward(confs) {
+		if d.PrivateKeyFile == "" && d.PrivateKey.IsZero() {
+			d.PrivateKey = conf.PrivateKey
+		}
+		if d.ListenPort == 0 {
+			d.ListenPort = conf.ListenPort
+		}
+		if d.FwMark == 0 {
+			d.FwMark = conf.FwMark
+		}
 	}
 }
 

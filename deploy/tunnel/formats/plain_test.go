@@ -29,6 +29,20 @@ func TestNotPlain(t *testing.T) {
 	}
 }
 
+// TestUserData: cloud-init's user data may hold files of several programs, and is none of them.
+// A file of netplan may begin like it.
+func TestUserData(t *testing.T) {
+	const data = "#cloud-config\nwireguard:\n  interfaces:\n    - name: wg0\n      content: |\n        [Interface]\n        [Peer]\n"
+	_, err := Parse([]foreign.File{{Name: "user-data", Text: []byte(data)}}, "", nil)
+	if err == nil || !strings.Contains(err.Error(), "cloud-init's user data") {
+		t.Error(err)
+	}
+	_, err = Parse([]foreign.File{{Name: "50.yaml", Text: []byte("#cloud-config\nnetwork:\n  version: 2\n")}}, "", nil)
+	if err == nil || !strings.Contains(err.Error(), "no tunnel of mode wireguard") {
+		t.Error(err)
+	}
+}
+
 // TestNetplanBegins: a file of netplan may have anything after its first word.
 func TestNetplanBegins(t *testing.T) {
 	for _, text := range []string{"network:\n  tunnels: {}\n", "# cloud-init\nnetwork:  # ours\n  tunnels: {}\n",

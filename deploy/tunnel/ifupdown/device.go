@@ -65,7 +65,7 @@ func (s *stanza) isWireGuard() bool {
 		}
 		w := strings.FieldsFunc(o.value, func(r rune) bool { return strings.ContainsRune(" \t;&|()\"'", r) })
 		about := slices.ContainsFunc(w, func(s2 string) bool {
-			return s2 == "$IFACE" || s2 == "${IFACE}" || s2 == s.name
+			return s2 == "$IFACE" || s2 == "${IFACE}" || s2 == s.name || path.Base(s2) == s.name+".conf"
 		})
 		program := slices.ContainsFunc(w, func(s string) bool {
 			return slices.Contains([]string{"wireguard", "wg", "wg-quick", "wireguard-go", "boringtun", "boringtun-cli"},
@@ -145,13 +145,26 @@ func (b *builder) hooks(s *stanza, kind string) {
 		case hookKeys[o.key] != kind:
 		case wgQuick(o.value):
 			if kind == "pre-up" || kind == "up" {
-				b.Wrong(o.at, "wgkeys import /etc/wireguard/"+b.d.Name+".conf",
-					"wg-quick makes this interface, from a file of its own")
+				b.byQuick(o, s)
 			}
 		default:
 			b.command(o, s)
 		}
 	}
+}
+
+// byQuick refuses a stanza whose interface wg-quick makes. Its file has all of it but what the
+// stanza adds.
+func (b *builder) byQuick(o option, s *stanza) {
+	why := "wg-quick makes this interface, from a file of its own"
+	if a := s.all("address"); len(a) > 0 && s.method != "manual" {
+		why += ", and the stanza adds an address: write it into that file first, as Address ="
+	}
+	file := "/etc/wireguard/" + b.d.Name + ".conf"
+	if w := strings.Fields(o.value); len(w) == 3 && strings.HasPrefix(w[2], "/") && !strings.ContainsAny(w[2], "$'\"") {
+		file = w[2]
+	}
+	b.Wrong(o.at, "wgkeys import "+file, "%s", why)
 }
 
 func (b *builder) command(o option, s *stanza) {

@@ -6,9 +6,11 @@ import (
 	"strings"
 )
 
+// wgQuick reports whether a command has wg-quick set an interface up or down. `wg-quick strip`
+// only prints.
 func wgQuick(command string) bool {
 	w := strings.Fields(command)
-	return len(w) > 1 && path.Base(w[0]) == "wg-quick"
+	return len(w) > 1 && path.Base(w[0]) == "wg-quick" && w[1] != "strip"
 }
 
 // maxExpanded bounds the bytes that variables add to a command.

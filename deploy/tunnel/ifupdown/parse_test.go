@@ -284,6 +284,8 @@ func TestErrors(t *testing.T) {
 		{"iface w inet sttic\n\tpre-up ip link add w type wireguard\n", []string{"interfaces:1", "no method"}},
 		{"iface w inet manual\n\tup wg-quick up $IFACE\n", []string{"interfaces:2", "wg-quick makes this interface",
 			"wgkeys import /etc/wireguard/w.conf"}},
+		{"iface w inet static\n\taddress 10.0.0.1/24\n\tpre-up wg-quick up /etc/wg/w.conf\n", []string{"interfaces:3",
+			"wg-quick makes this interface", "adds an address", "wgkeys import /etc/wg/w.conf"}},
 		{"iface eth0 inet dhcp\n", []string{"interfaces:1", "no WireGuard interface"}},
 		{begin + "\tmtu\x001400\n", []string{"interfaces:4", "control character"}},
 	} {

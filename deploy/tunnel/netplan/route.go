@@ -63,8 +63,12 @@ func (p *parser) route(n *yaml.Node) {
 				p.left(e, e.key, noOther)
 			}
 		},
+		"from": func(p *parser, e field) {
+			r.Source = foreign.Source{Left: foreign.Left{Pos: p.pos(e.at), What: e.key, Why: noOther}}
+			r.Source.Addr, _ = netip.ParseAddr(p.text(e.value, e.key))
+		},
 		"on-link": ignore,
-	}, each(left(noOther), "from", "mtu", "congestion-window", "advertised-receive-window", "advertised-mss")))
+	}, each(left(noOther), "mtu", "congestion-window", "advertised-receive-window", "advertised-mss")))
 	if r.Table == mainTable {
 		r.Table = 0
 	}

@@ -184,6 +184,7 @@ type route struct {
 	gateway netip.Addr // 0.0.0.0 and :: are none, but say which family the route is of
 	table   number
 	metric  number
+	source  foreign.Source
 	drop    bool // it does not lead into the tunnel
 	ruled   bool // a rule leads to it; apply makes such a rule by itself
 	peer    int  // the number, from 1, of the peer whose allowed IP it is; 0: a [Route]
@@ -222,8 +223,13 @@ var routeKeys = together(map[string]handler{
 			p.left(e.at, "Scope=", noOther)
 		}
 	},
+	"PreferredSource": func(p *parser, e entry) {
+		r := p.route()
+		r.source = foreign.Source{Left: foreign.Left{Pos: e.at, What: "PreferredSource=", Why: noOther}}
+		r.source.Addr, _ = netip.ParseAddr(e.value)
+	},
 	"Protocol": ignore, "GatewayOnLink": ignore, "GatewayOnlink": ignore,
 	"IPv6Preference": leftIf(noOther, "medium"),
-}, each(left(noOther), "PreferredSource", "Source", "NextHop", "MultiPathRoute", "MTUBytes", "HopLimit", "QuickAck",
+}, each(left(noOther), "Source", "NextHop", "MultiPathRoute", "MTUBytes", "HopLimit", "QuickAck",
 	"InitialCongestionWindow", "InitialAdvertisedReceiveWindow", "TCPAdvertisedMaximumSegmentSize",
 	"TCPCongestionControlAlgorithm", "TCPRetransmissionTimeoutSec", "FastOpenNoCookie", "TTLPropagate"))

@@ -114,7 +114,7 @@ func (p settler) assign() {
 	for _, r := range p.routes {
 		if r.peer == 0 || apart[r.peer] {
 			d.Routes = append(d.Routes, foreign.Route{Pos: r.at, Prefix: r.prefix(), Gateway: r.nextHop(),
-				Table: r.table.val, Metric: r.metric.val})
+				Table: r.table.val, Metric: r.metric.val, Source: r.source})
 		}
 	}
 	if !slices.ContainsFunc(d.Peers, func(q foreign.Peer) bool { return q.Routed }) {

@@ -165,6 +165,8 @@ func routeLine(p *parser, e entry) {
 	p.at.routes = append(p.at.routes, r)
 }
 
+const noOther = "a route of a tunnel has a destination, a gateway, a table and a metric"
+
 // routeOptions reads the attributes of a route: NAME=VALUE, separated by commas.
 func (p *parser) routeOptions(r *route, e entry) {
 	for word := range strings.SplitSeq(e.value, ",") {
@@ -177,9 +179,12 @@ func (p *parser) routeOptions(r *route, e entry) {
 			if value != "unicast" {
 				p.left(e.at, e.key, "such a route does not lead into the interface")
 			}
-		case "src", "from", "tos", "mtu", "window", "cwnd", "initcwnd", "initrwnd", "rto_min", "quickack", "advmss", "weight",
+		case "src":
+			r.Source = foreign.Source{Left: foreign.Left{Pos: e.at, What: e.key + " src", Why: noOther}}
+			r.Source.Addr, _ = netip.ParseAddr(value)
+		case "from", "tos", "mtu", "window", "cwnd", "initcwnd", "initrwnd", "rto_min", "quickack", "advmss", "weight",
 			"lock-mtu", "lock-window", "lock-cwnd", "lock-initcwnd", "lock-initrwnd", "lock-advmss":
-			p.left(e.at, e.key+" "+name, "a route of a tunnel has a destination, a gateway, a table and a metric")
+			p.left(e.at, e.key+" "+name, noOther)
 		default:
 			p.Wrong(e.at, "", "%s: NetworkManager knows no attribute %s of a route", e.key, foreign.Shown(name))
 		}

@@ -350,6 +350,8 @@ func (b *builder) route(s *section) {
 	}
 }
 
+const noOther = "a route of the tunnel has only a prefix, gateway, metric and table"
+
 func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
 	switch o.key {
 	case "interface", "disabled", "onlink":
@@ -360,8 +362,11 @@ func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
 		r.Gateway, _ = b.gateway(o)
 	case "metric":
 		r.Metric = b.number(o, 0, math.MaxInt32)
+	case "source":
+		r.Source = foreign.Source{Left: foreign.Left{Pos: o.at, What: o.key, Why: noOther}}
+		r.Source.Addr, _ = netip.ParseAddr(o.text())
 	default:
-		b.left(o.at, o.key, "a route of the tunnel has only a prefix, gateway, metric and table")
+		b.left(o.at, o.key, noOther)
 	}
 }
 
