@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,9 +11,9 @@ import (
 // permute moves the flags before the names, because package cli stops reading flags at the
 // first name: then "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen basalt" work. After
 // "--" everything is a name. The names are left out if help is asked for or a flag lacks
-// its value: package cli would take "--" for the value.
+// its value: package cli would take "--", or the next flag, for the value.
 func permute(app *cli.App, args []string) (sorted []string, help bool) {
-	valued := valueFlags(app, args[1:])
+	valued, plain := flagNames(app, args[1:])
 	var verb, flags, names []string
 	for i := 1; i < len(args); i++ {
 		a := args[i]
@@ -22,7 +23,7 @@ func permute(app *cli.App, args []string) (sorted []string, help bool) {
 			i = len(args)
 		case flagName(a) == "h" || flagName(a) == "help":
 			help = true
-		case valued[flagName(a)] && i+1 == len(args):
+		case valued[flagName(a)] && (i+1 == len(args) || valued[flagName(args[i+1])] || plain[flagName(args[i+1])]):
 			return slices.Concat(args[:1], verb, flags, []string{a}), help
 		case valued[flagName(a)]:
 			flags = append(flags, a, args[i+1])
@@ -53,10 +54,10 @@ func flagName(arg string) string {
 	return strings.TrimLeft(arg, "-")
 }
 
-// valueFlags are the names of the flags that take a value. If a flag does so for some verbs
-// only, it is that of the verb in args.
-func valueFlags(app *cli.App, args []string) map[string]bool {
-	valued, plain := map[string]bool{}, map[string]bool{}
+// flagNames are the names of the flags that take a value, and of those that do not. If a flag
+// takes one for some verbs only, it is that of the verb in args.
+func flagNames(app *cli.App, args []string) (valued, plain map[string]bool) {
+	valued, plain = map[string]bool{}, map[string]bool{}
 	for _, c := range app.Commands {
 		addFlags(c, valued, plain)
 	}
@@ -69,12 +70,17 @@ func valueFlags(app *cli.App, args []string) map[string]bool {
 			i++
 		case name == "": // the verb
 			if c := app.Command(args[i]); c != nil {
-				addFlags(c, valued, plain)
+				own := map[string]bool{}
+				addFlags(c, valued, own)
+				for name := range valued {
+					delete(plain, name)
+				}
+				maps.Copy(plain, own)
 			}
-			return valued
+			return valued, plain
 		}
 	}
-	return valued
+	return valued, plain
 }
 
 // addFlags adds the names of a command's flags: those that take a value, and the others.

@@ -57,7 +57,7 @@ func complete(u *ui.UI, app *cli.App, words []string) {
 // find parses the words before the last one as the command line will be parsed, and then
 // finds what the last one may be.
 func (c *completer) find(before []string) {
-	c.valued = valueFlags(c.app, before)
+	c.valued, _ = flagNames(c.app, before)
 	for _, w := range before {
 		c.read(w)
 	}

@@ -184,7 +184,10 @@ func warnNowhere(e *env, v *tunnel.View) {
 			return
 		}
 	}
+	at := "[hosts." + v.Host + ".peer.PEER]"
+	if len(v.Peers) == 1 {
+		at = "[hosts." + v.Peers[0].Name + "], which is its one peer"
+	}
 	e.ui.Warn(fault.NewHost("there is no endpoint in what was written for host", v.Host,
-		"the tunnel file does not say where its peers are",
-		"endpoint = under [hosts."+v.Host+".peer.PEER], or the endpoint by hand in the app"))
+		"the tunnel file does not say where its peers are", "endpoint = under "+at+"; or the endpoint by hand in the app"))
 }

@@ -178,36 +178,43 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 		return why, false
 	}
 	dev, why := r.options(args)
+	if why == "" && dev != self {
+		why = h.d.elsewhere(dev, r.Gateway)
+	}
+	if why != "" {
+		return why, false
+	}
+	if to == "default" && r.Gateway.Is6() {
+		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
 	if r.Source.Addr.IsValid() {
 		r.Source.Left = h.left
 		r.Source.Left.Why = "its src cannot be said"
-	}
-	switch {
-	case why != "":
-		return why, false
-	case dev == "" && h.d.owns(r.Gateway):
-		return "its next hop is the interface's own address, which the kernel refuses", false
-	case dev != self && (dev != "" || !h.d.neighbours(r.Gateway)):
-		return "it is a route of another interface", false
-	case to == "default" && r.Gateway.Is6():
-		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	h.d.Routes = append(h.d.Routes, r)
 	h.besideOthers(r)
 	return "", true
 }
 
+// elsewhere returns why a route of another interface, or of none, does not lead into this one,
+// or "". Without one the kernel takes the interface in whose network the next hop is
+// (fib_check_nh, ip6_route_check_nh).
+func (d *Device) elsewhere(dev string, gateway netip.Addr) (why string) {
+	near := func(a Address) bool {
+		return a.Local.Masked().Contains(gateway) || a.Remote.IsValid() && a.Remote.Contains(gateway)
+	}
+	switch {
+	case dev == "" && d.owns(gateway):
+		return "its next hop is the interface's own address, which the kernel refuses"
+	case dev != "" || !slices.ContainsFunc(d.Addresses, near):
+		return "it is a route of another interface"
+	}
+	return ""
+}
+
 // owns reports whether the interface has the address.
 func (d *Device) owns(addr netip.Addr) bool {
 	return slices.ContainsFunc(d.Addresses, func(a Address) bool { return a.Local.Addr() == addr })
-}
-
-// neighbours reports whether an address is in a network of the interface. A next hop without
-// an interface is there for the kernel (fib_check_nh, ip6_route_check_nh).
-func (d *Device) neighbours(addr netip.Addr) bool {
-	return slices.ContainsFunc(d.Addresses, func(a Address) bool {
-		return a.Local.Masked().Contains(addr) || a.Remote.IsValid() && a.Remote.Contains(addr)
-	})
 }
 
 // destination returns the destination of a route and the other arguments, which may stand

@@ -86,9 +86,8 @@ type scanner struct {
 	here      bool // the current line is not blank
 	before    bool // the line before was not
 
-	// handle gets each statement with the comments before it. One without words has the
-	// comments after the last line of a section.
-	handle func(statement, []string)
+	handle func(statement, []string) // gets each statement with the comments before it
+	after  func([]string)            // gets the comments after the last line of a section
 }
 
 func (s *scanner) run() {
@@ -127,7 +126,7 @@ func (s *scanner) newline() {
 // blank decides at a blank line, or at the end, where the comments before it belong.
 func (s *scanner) blank() {
 	if before := s.notes.Blank(); len(before) > 0 {
-		s.handle(statement{}, before)
+		s.after(before)
 	}
 }
 
@@ -208,13 +207,10 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 		named := map[[2]string]*section{}
 		var current *section
 		s := &scanner{Reader: r, file: f.Name, text: string(f.Text)}
+		s.after = func(comments []string) { current.note(comments) }
 		s.handle = func(st statement, comments []string) {
 			w := st.words
 			switch {
-			case len(w) == 0:
-				if current != nil {
-					current.note(comments)
-				}
 			case is(w[0], "package") && len(w) == 2:
 				current = nil
 			case is(w[0], "config") && (len(w) == 2 || len(w) == 3):
@@ -247,8 +243,11 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 	return list
 }
 
-// note adds comments that stand before an option.
+// note adds comments that stand before an option, or after the last one.
 func (s *section) note(comments []string) {
+	if s == nil {
+		return
+	}
 	if s.comments = append(s.comments, comments...); len(s.order) > 0 {
 		s.beside = append(s.beside, comments...)
 	}
