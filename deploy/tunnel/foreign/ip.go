@@ -169,7 +169,7 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	if verb == "del" || verb == "delete" || verb == "d" {
 		return "it is about another interface", h.down && slices.Contains(args, self)
 	}
-	if verb != "add" && verb != "a" && verb != "replace" && verb != "append" || len(args) == 0 {
+	if !slices.Contains([]string{"add", "a", "replace", "append"}, verb) || len(args) == 0 {
 		return runsNone, false
 	}
 	to, args := destination(args)
