@@ -25,12 +25,6 @@ type spelling struct {
 
 var spelledHead = fmt.Sprintf("{\n  \"format\": %d,\n  \"tunnel\": ", Format)
 
-// readSpelled reports false for a text in another spelling.
-func readSpelled(text string) (*View, bool) {
-	r, _, ok := readAgain(text, new(Reading))
-	return r.View, ok
-}
-
 func (s *spelling) view() *View {
 	v := new(View)
 	s.must(spelledHead)

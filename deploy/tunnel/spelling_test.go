@@ -23,6 +23,12 @@ func goldenViews(t testing.TB) (texts []string) {
 	return texts
 }
 
+// readSpelled reports false for a text in another spelling.
+func readSpelled(text string) (*View, bool) {
+	r, _, ok := readAgain(text, new(Reading))
+	return r.View, ok
+}
+
 // What EncodeView writes is read without encoding/json.
 func TestSpelledViewsAreReadAsSpelled(t *testing.T) {
 	for _, text := range goldenViews(t) {

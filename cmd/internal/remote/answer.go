@@ -183,6 +183,9 @@ func unbegun(noise string, err error) error {
 
 var errTooMuch = errors.New("the host says too much")
 
+// maxAnswer is a bound for the answer of a host with 100,000 peers, in bytes.
+const maxAnswer = 64 << 20
+
 // A bounded writer fails after too many bytes.
 type bounded struct {
 	w    io.Writer

@@ -238,6 +238,3 @@ func participantError(t *tunnel.Tunnel, host string, err error) error {
 	// plan shows the host's own error.
 	return fault.WrapHost(err, "wgkeys failed on host", host, t.Commands.Run("plan", host))
 }
-
-// maxAnswer is a bound for the answer of a host with 100,000 peers, in bytes.
-const maxAnswer = 64 << 20

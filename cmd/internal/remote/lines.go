@@ -16,9 +16,6 @@ import (
 // process here: further hosts connect again.
 const mostLines = 256
 
-// mostSaid is a bound for the output of a host with 100,000 peers, in bytes.
-const mostSaid = 64 << 20
-
 // lines are connections to hosts that wait for the next request of a rotation: without them
 // a hub's rotation would make three for each peer.
 type lines struct {
@@ -168,7 +165,7 @@ type hearer struct {
 	came func()
 }
 
-func (h *hearer) begin(came func()) { h.left, h.came = mostSaid, came }
+func (h *hearer) begin(came func()) { h.left, h.came = maxAnswer, came }
 
 func (h *hearer) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)

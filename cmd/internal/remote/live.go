@@ -13,7 +13,7 @@ import (
 const shAsRoot = `exec sh -c 'echo; [ "$(id -u)" = 0 ] && exec sh -s; sudo -n true 2>/dev/null || { echo @deny sudo; echo @end; exit 0; }; exec sudo -n sh -s'`
 
 // Live runs a script as root on a host, which need not be in a tunnel, or on this machine
-// if there is no destination, and returns its output of at most limit bytes.
+// if there is no destination, and returns its output, of at most so many bytes.
 func (h *Hosts) Live(ctx context.Context, host, dest, script string, most int) ([]byte, error) {
 	var r ssh.Runner = ssh.Local{Limit: h.Limit}
 	if dest != "" {
