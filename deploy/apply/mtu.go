@@ -45,11 +45,12 @@ func overhead(ipv6 bool) int {
 // to be cut.
 const padding = 16
 
-// slowMTU is left out. wireguard-go, as on phones and where the kernel has no WireGuard,
-// sends packets of one size in pieces of up to 65507 bytes, which the kernel cuts (UDP_SEGMENT
-// in udp(7)), but for those of more than 65520 with their headers (IP_MAX_MTU in net/ip.h):
-// 46 packets of 1392 bytes are 65532, and take twice as long. No other multiple of
-// 16 makes so many. With IPv4, it is what fits through 1460 bytes.
+// slowMTU is left out, since packets of that size take wireguard-go twice as long, which runs
+// on phones and where the kernel has no WireGuard. It sends packets of one size in pieces of up
+// to 65507 bytes, which the kernel cuts (UDP_SEGMENT in udp(7)). The kernel does not take a
+// piece that is longer than 65520 bytes with its headers (IP_MAX_MTU in net/ip.h), and 46
+// packets of 1392 bytes are 65532. No other multiple of 16 makes so many. With IPv4, it is what
+// fits through 1460 bytes.
 const slowMTU = 1392
 
 // A width is an MTU for the tunnel, and why it is less than the default.

@@ -68,9 +68,9 @@ type Tunnel interface {
 	// peer with the key next.
 	Stage(old, next keyring.PublicKey) error
 
-	// Follow replaces the peer to by one with the preshared key of the pair, the endpoint of
-	// its last packet, and the allowed IPs of from and to, in one message if they fit into
-	// it, and begins a handshake. It is idempotent.
+	// Follow makes the peer to again: with the preshared key of the pair, the endpoint of its
+	// last packet, and the allowed IPs of from and to. That is one message, if it fits. Then it
+	// begins a handshake. It is idempotent.
 	Follow(from, to keyring.PublicKey) error
 
 	// Drop removes a peer. A missing peer is no error.

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// lintRoutes refuses what h routes to its peers by their own routes = and what cannot
-// work: to two peers at once, since the kernel has one route of a prefix, metric and
-// table, and to a peer that is allowed no part of it, for which WireGuard has no
-// peer to send to (wg_xmit in Linux's drivers/net/wireguard/device.c: ENOKEY).
+// lintRoutes refuses routes = of a pair that cannot work. A prefix cannot be routed to two
+// peers of h at once, since the kernel has one route of a prefix, metric and table. Nor can it
+// be routed to a peer that is allowed no part of it: WireGuard has no peer to send the packets
+// to then (ENOKEY of wg_xmit in Linux's drivers/net/wireguard/device.c).
 func lintRoutes(l *linter, h *host) {
 	if !h.routesApart() {
 		return

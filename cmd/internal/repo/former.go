@@ -150,9 +150,10 @@ func (f *former) remove(tunnel string, hosts ...string) string {
 	return ""
 }
 
-// FormerHost returns the only host that no tunnel file names and that has a key in the named
-// tunnel, in which host alone lacks one, if the change that took the former out of the tunnel
-// files brought host in; otherwise "". Without git, this is not known.
+// FormerHost returns the name that host had before somebody renamed it by hand in the named
+// tunnel; "" if it was not renamed, or if that is not certain. It is certain if host alone lacks
+// a key, if one host alone has a key and is in no tunnel file, and if one commit in git took the
+// latter out of the tunnel files and brought host in.
 func FormerHost(ctx context.Context, r *Repo, name, host string) string {
 	old := r.former.host(name, host)
 	top, err := git.Top(r.Dir)

@@ -53,10 +53,9 @@ func threadsLikely() bool {
 	return errA != nil || errB != nil || a > 6 || a == 6 && b > 12
 }
 
-// setThreads writes the setting if it differs. It is no error where there is nothing to
-// set, as for a device in user space or an old kernel, where it cannot be written, as in a
-// container, or where the device does not support it (EOPNOTSUPP, dev_set_threaded): the
-// tunnel works all the same.
+// setThreads writes the setting if it differs. The tunnel works without it, so it is no error
+// if there is none, as for a device in user space or on an old kernel, if it cannot be written,
+// as in a container, or if the device does not support it (EOPNOTSUPP, dev_set_threaded).
 func setThreads(c apply.ThreadsChange) error {
 	want := "0"
 	if c.On {
