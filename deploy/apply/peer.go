@@ -40,12 +40,12 @@ func (p *Peer) configured() string {
 }
 
 // handshakeOverdue is the age at which a handshake ought to have been followed by
-// another: who began it renews it after 120 s (REKEY_AFTER_TIME), and goes on
+// another: whoever began it renews it after 120 s (REKEY_AFTER_TIME), and goes on
 // trying where no answer comes. wireguard-tools' reresolve-dns.sh waits as long.
 const handshakeOverdue = 135 * time.Second
 
 // Overdue reports whether something was sent to the peer and its handshake is
-// missing: it may have moved. Who was sent nothing owes no answer.
+// missing: it may have moved. Whoever was sent nothing owes no answer.
 func (p *Peer) Overdue(now time.Time) bool {
 	if p.Sent == 0 || !p.Endpoint.IsValid() {
 		return false

@@ -47,8 +47,8 @@ func (p *peerPlanner) setPeers() (remove []*Peer) {
 		remove = append(remove, peer)
 	}
 	p.noteUnresolved()
-	// Who takes goes before who gives: a prefix moves at once, without a
-	// moment in which it is nobody's.
+	// A peer that takes a prefix goes before the one that gives it: so the prefix moves at
+	// once, without a moment in which it is nobody's.
 	slices.SortStableFunc(changes, func(a, b PeerChange) int { return givesOnly(a) - givesOnly(b) })
 	for _, c := range changes {
 		p.step(c, "%s", p.whyPeer(c))
@@ -137,7 +137,7 @@ func (p *peerPlanner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerCh
 	}
 	c := PeerChange{Link: p.view.Tunnel, Name: want.Name, Old: have, New: next}
 	if have != nil {
-		next.LastHandshake = have.LastHandshake // for who undoes this
+		next.LastHandshake = have.LastHandshake // for whoever undoes this
 	}
 	if have == nil {
 		c.Took = h.holds.other(next.AllowedIPs, want.PublicKey)
@@ -146,7 +146,7 @@ func (p *peerPlanner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerCh
 	c.Took = h.holds.other(c.Gained(), want.PublicKey)
 	c.Gave = h.gets.other(c.Lost(), want.PublicKey)
 	changed := next.Endpoint.IsValid() || next.Keepalive != have.Keepalive || next.PSK != have.PSK ||
-		c.Gained() != nil && len(c.Gained()) > 0 || len(c.Lost()) > 0 || len(c.Gave) > 0
+		len(c.Gained()) > 0 || len(c.Lost()) > 0 || len(c.Gave) > 0
 	return c, changed
 }
 

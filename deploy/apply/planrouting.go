@@ -41,10 +41,10 @@ func policyRoutes(p *planner) map[netip.Prefix]bool {
 	addAround(p, found)
 	keepRouted(p, found)
 	for _, r := range p.view.Routes {
-		// Who gives it a metric or a gateway wants it beside the host's own routes,
+		// Whoever gives it a metric or a gateway wants it beside the host's own routes,
 		// where it can stand there.
-		plain := r.Gateway.IsValid() || normalMetric(r.Prefix, r.Metric) != 0
-		if r.Prefix.Bits() < wide && (!plain || !endpointsElsewhere(p, r.Prefix)) {
+		beside := r.Gateway.IsValid() || normalMetric(r.Prefix, r.Metric) != 0
+		if r.Prefix.Bits() < wide && (!beside || !endpointsElsewhere(p, r.Prefix)) {
 			found[r.Prefix] = true
 		}
 	}

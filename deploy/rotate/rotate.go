@@ -68,9 +68,9 @@ type Tunnel interface {
 	// peer with the key next.
 	Stage(old, next keyring.PublicKey) error
 
-	// Follow makes the peer to again: with the preshared key of the pair, the endpoint of its
-	// last packet, and the allowed IPs of from and to. That is one message, if it fits. Then it
-	// begins a handshake. It is idempotent.
+	// Follow puts a new peer in the place of the one with the key to. It has the preshared key
+	// of the pair, the endpoint of the last packet, and the allowed IPs of from and to. That is
+	// one message, if it fits. Then Follow begins a handshake. It is idempotent.
 	Follow(from, to keyring.PublicKey) error
 
 	// Drop removes a peer. A missing peer is no error.

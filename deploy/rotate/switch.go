@@ -201,7 +201,7 @@ func (s *Switch) drained(live Live) bool {
 
 // back sets the old key again. If this process stood still until the watchers did not expect
 // that any more, those that have proved the next key have dropped the old one: then it stays,
-// and who has not is for the controller.
+// and what becomes of the others is up to the controller.
 func (s *Switch) back(live Live) (time.Duration, error) {
 	r := s.Record
 	r.judge(live)

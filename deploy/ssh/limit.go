@@ -173,7 +173,7 @@ func (o *wordWriter) Write(p []byte) (int, error) {
 	return o.out.Write(p)
 }
 
-// wait is called before a write that the user may delay: who reads a long plan page by page
+// wait is called before a write that the user may delay: whoever reads a long plan page by page
 // is not a silent host.
 func (w *watchdog) wait() (end func()) {
 	w.waiting.Add(1)

@@ -61,7 +61,7 @@ func (v *View) checkHost() error {
 	return errors.Join(errs...)
 }
 
-// checkRemotes: who has a far end is a single address of the view.
+// checkRemotes refuses a far end of anything else than a single address of the view.
 func (v *View) checkRemotes() error {
 	var errs wrongs
 	for _, local := range slices.SortedFunc(maps.Keys(v.Remotes), netip.Addr.Compare) {

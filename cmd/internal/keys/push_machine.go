@@ -31,8 +31,8 @@ func (p *places) take(machine, path, host string) string {
 	return ""
 }
 
-// onMachine refuses a machine where f is the file of another host of t. Who has the key that is
-// there is asked, which reads all keys of the repository, only if it is not the host's own.
+// onMachine refuses a machine where f is the file of another host of t. Only if the key that is
+// there is not the host's own, its owner is looked up, which reads all keys of the repository.
 func (p *pusher) onMachine(ctx context.Context, t *tunnel.Tunnel, host string,
 	f push.File) func(machine, has string) error {
 	return func(machine, has string) error {

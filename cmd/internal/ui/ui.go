@@ -301,7 +301,7 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 }
 
 // Yield gives the terminal to another program, which asks the user: nothing is drawn, and no
-// message printed, until back is called. Who reports something waits that long.
+// message printed, until back is called. Whoever reports something waits that long.
 func (u *UI) Yield() (back func()) {
 	resume := func() {}
 	if d := u.drawing.Load(); d != nil {

@@ -140,7 +140,7 @@ func (s *Server) run(t testing.TB, c Config) {
 }
 
 // listens reports whether the server came to listen on its own port, which it says
-// by its PidFile: who answers on the port may be another test's server, which was
+// by its PidFile: whatever answers on the port may be another test's server, which was
 // given the same one. Then this one ends, and says that the port is taken.
 func (s *Server) listens(t testing.TB) bool {
 	for range 500 {
