@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -78,16 +79,23 @@ func (m *Move) planTexts() error {
 	if !slices.Contains(names, m.Old) {
 		return nil
 	}
-	if slices.Contains(names, m.New) {
-		return fault.New("there is a tunnel already that is named", m.New, "", "ls "+ui.Quoted(dir))
-	}
 	texts, err := tunnel.RenameInterface(m.maker.Repo.Tunnels(), m.Old, m.New)
 	for _, t := range texts {
 		to := m.New + strings.TrimPrefix(t.Path, m.Old)
 		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)),
 			filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Text})
 	}
+	if err == nil && slices.Contains(names, m.New) && slices.ContainsFunc(m.texts, m.isNew) {
+		err = fault.New("there is a tunnel already that is named", m.New, "", "ls "+ui.Quoted(dir))
+	}
 	return err
+}
+
+// isNew reports whether a tunnel file is not there yet under its new name. All of them are if an
+// earlier run was interrupted when it removed the old ones, see [Move.Write].
+func (m *Move) isNew(t textMove) bool {
+	there, err := files.Read(m.maker.Repo.Dir, t.to, int64(len(t.text)))
+	return err != nil || !bytes.Equal(there, t.text)
 }
 
 // planPublic finds the public keys. It refuses in the middle of a rotation, when hosts have

@@ -1,11 +1,13 @@
 package keys
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
@@ -15,7 +17,8 @@ import (
 
 // Write writes the new files, then the tunnel files, and removes the old ones at the end:
 // if it is interrupted, every key exists under one of its names, and the same command does
-// the rest.
+// the rest. Of a tunnel's files the drop-ins come before the one that all tunnels have, so that
+// the new tunnel is complete once it can be seen, and the old one is seen until all is removed.
 func (m *Move) Write() error {
 	for _, list := range m.lists {
 		if err := m.copyList(list); err != nil {
@@ -33,7 +36,7 @@ func (m *Move) Write() error {
 			return err
 		}
 	}
-	for _, t := range m.texts {
+	for _, t := range slices.Backward(m.texts) {
 		if err := m.writeText(t); err != nil {
 			return err
 		}
@@ -45,17 +48,24 @@ func (m *Move) copyList(list [2]string) error {
 	text, err := files.Read(m.maker.Repo.Dir, list[0], repo.MaxFile)
 	if err == nil {
 		m.maker.Repo.Changes.Touch(list[1])
-		if err = files.Create(m.maker.Repo.Dir, list[1], text, 0o644|m.maker.Repo.Vault.Shared); errors.Is(err, fs.ErrExist) {
-			if there, readErr := files.Read(m.maker.Repo.Dir, list[1], repo.MaxFile); readErr == nil &&
-				string(there) == string(text) {
-				err = nil
-			}
-		}
+		err = m.create(list[1], text)
 	}
 	if err != nil {
 		return fault.WrapFile(err, "cannot write the recipients", list[1], "diff "+ui.Quoted(list[0])+" "+ui.Quoted(list[1]))
 	}
 	return nil
+}
+
+// create makes a file, unless it is there already with that text.
+func (m *Move) create(path string, text []byte) error {
+	err := files.Create(m.maker.Repo.Dir, path, text, 0o644|m.maker.Repo.Vault.Shared)
+	if errors.Is(err, fs.ErrExist) {
+		there, readErr := files.Read(m.maker.Repo.Dir, path, int64(len(text)))
+		if readErr == nil && bytes.Equal(there, text) {
+			return nil
+		}
+	}
+	return err
 }
 
 func (m *Move) copyPublic(from, to repo.HostKey) error {
@@ -74,7 +84,7 @@ func (m *Move) copyPublic(from, to repo.HostKey) error {
 func (m *Move) writeText(t textMove) error {
 	m.maker.Repo.Changes.Touch(t.to)
 	if t.from != t.to {
-		if err := files.Create(m.maker.Repo.Dir, t.to, t.text, 0o644|m.maker.Repo.Vault.Shared); err != nil {
+		if err := m.create(t.to, t.text); err != nil {
 			return fault.WrapFile(err, "cannot write tunnel file", t.to, "")
 		}
 		return nil
@@ -98,7 +108,7 @@ func (m *Move) removeOld() error {
 	for _, k := range m.public {
 		paths = append(paths, m.maker.Repo.Ring.Path(k[0].Host, k[0].Tunnel))
 	}
-	for _, t := range m.texts {
+	for _, t := range slices.Backward(m.texts) {
 		if t.from != t.to {
 			paths = append(paths, t.from)
 		}
