@@ -4,7 +4,8 @@
 // 32 bytes in base64 may be a public key, a private key, or many other things. They are
 // taken for a secret if they are known to be one, because their public key or fingerprint
 // is known, or if the word before them says so, or if they are alone in a file. A key that
-// the keyring has as a public one is not a secret.
+// the keyring has as a public one is not a secret. Text may be in UTF-16, in which Windows'
+// programs write it, such as a PowerShell that is told to write into a file.
 //
 // What is compressed, encrypted, or encoded in another way is not found.
 package leak
@@ -60,6 +61,10 @@ const spelled = 44
 // Find returns the secrets in a file, in the order of their lines. Only the extension of
 // its name matters: a public key may be alone in a file that ends in ".pub".
 func (k *Known) Find(name string, text []byte) []Hit {
+	if narrow := fromUTF16(text); narrow != nil {
+		defer clear(narrow)
+		text = narrow
+	}
 	f := finder{k, text, nil}
 	f.keys(name)
 	f.hex()
@@ -67,6 +72,33 @@ func (k *Known) Find(name string, text []byte) []Hit {
 	f.ssh()
 	slices.SortStableFunc(f.hits, func(a, b Hit) int { return a.Line - b.Line })
 	return f.hits
+}
+
+// fromUTF16 returns a text in UTF-16, of which a byte order mark or the first two characters
+// tell, with a byte for each unit; nil if it is none. Secrets are ASCII, so another unit
+// becomes a byte that none of them has.
+func fromUTF16(text []byte) []byte {
+	if len(text) < 4 {
+		return nil
+	}
+	var high int // which byte of a unit is the high one
+	switch {
+	case text[0] == 0xff && text[1] == 0xfe, text[0] != 0 && text[1] == 0 && text[2] != 0 && text[3] == 0:
+		high = 1
+	case text[0] == 0xfe && text[1] == 0xff, text[0] == 0 && text[1] != 0 && text[2] == 0 && text[3] != 0:
+		high = 0
+	default:
+		return nil
+	}
+	narrow := make([]byte, 0, len(text)/2)
+	for i := 0; i+1 < len(text); i += 2 {
+		c := text[i+1-high]
+		if text[i+high] != 0 {
+			c = 0xff
+		}
+		narrow = append(narrow, c)
+	}
+	return bytes.TrimLeft(narrow, "\xff") // the mark
 }
 
 type finder struct {

@@ -52,10 +52,15 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 	if len(lines) == 0 {
 		lines = c.owedLines()
 	}
-	// An interrupt has ended the verb; what it has done is committed all the same. The
-	// message does not contain the path of the checkout.
+	// If an interrupt has ended the verb, what it has done is committed all the same. One
+	// that comes later ends the commit: a hook may wait for something that never comes.
+	committing := ctx
+	if ctx.Err() != nil {
+		committing = context.WithoutCancel(ctx)
+	}
+	// The message does not contain the path of the checkout.
 	message := strings.ReplaceAll(commitMessage(verb, lines), c.dir+string(filepath.Separator), "")
-	failed := git.Commit(context.WithoutCancel(ctx), c.dir, c.touched, message)
+	failed := git.Commit(committing, c.dir, c.touched, message)
 	if failed == nil {
 		c.settled()
 		c.warnLists(ctx, say)
