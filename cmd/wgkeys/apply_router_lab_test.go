@@ -123,10 +123,14 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 	u.Must(u.Shale, "wgkeys apply")
 	u.Must(u.Basalt, "ping -6 -c 1 -w 10 "+demo.Internet)
 	learnDefault(u)
+	// What is plugged in now forwards, until the tunnel is down.
+	const late = "test $(cat /proc/sys/net/ipv6/conf/late0/force_forwarding) = "
+	u.Must(u.Shale, "ip link add late0 type veth peer name late1 && "+late+"1")
 	if losesDefault(u, "wgkeys down") {
 		t.Error("down deletes the default route")
 	}
 	u.Must(u.Basalt, "wgkeys down")
+	u.Must(u.Shale, late+"0 && ip link del late0")
 	u.Same(u.Shale, before, "after down")
 }
 

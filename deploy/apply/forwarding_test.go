@@ -43,6 +43,8 @@ func TestForced(t *testing.T) {
 	shale, _ := firstUsers(t)
 	h := newHost(t)
 	h.canForce()
+	h.addLink("lan0", 300)
+	h.sysctls["net/ipv6/conf/lan0/force_forwarding"] = "1" // somebody else's
 	origin := h.dump()
 	learned := slices.Clone(h.routes)
 	h.hook = func(_ moment, _ int, c apply.Change) error {
@@ -73,10 +75,79 @@ func TestForced(t *testing.T) {
 		t.Errorf("what somebody reset is mended by\n%s", spelled(plan))
 	}
 	h.down(t, "wg0")
+	if h.forwards6("eth1") {
+		t.Error("after down what comes in by an interface that came meanwhile is still forwarded")
+	}
 	h.removeLink("eth1")
 	if d := diff(origin, h.dump()); d != "" {
 		t.Errorf("down leaves\n%s", d)
 	}
+}
+
+// TestForcedByTwo: the last of two tunnels takes from interfaces what they had from the default.
+func TestForcedByTwo(t *testing.T) {
+	shale, _ := firstUsers(t)
+	other := *shale
+	other.Tunnel, other.PrivateKeyFile, other.ListenPort = "wg1", "/etc/wireguard/wg1.key", 30568
+	other.Addresses, other.Peers, other.Routes = nil, nil, nil
+	h := newHost(t)
+	h.canForce()
+	origin := h.dump()
+	h.apply(t, shale)
+	h.addLink("eth1", 200)
+	h.apply(t, &other)
+	h.addLink("eth2", 201)
+	h.down(t, "wg0")
+	if !h.forwards6("eth1") || !h.forwards6("eth2") {
+		t.Error("the other tunnel still needs it")
+	}
+	h.empty(t, &other)
+	h.down(t, "wg1")
+	for _, link := range []string{"eth1", "eth2"} {
+		if h.forwards6(link) {
+			t.Errorf("%s has it still", link)
+		}
+		h.removeLink(link)
+	}
+	if d := diff(origin, h.dump()); d != "" {
+		t.Errorf("down leaves\n%s", d)
+	}
+}
+
+// TestForcedAndKilled kills a down before and after each change: another one takes from an
+// interface what it had from the default.
+func TestForcedAndKilled(t *testing.T) {
+	shale, _ := firstUsers(t)
+	start := func() *host {
+		h := newHost(t)
+		h.canForce()
+		h.addLink("lan0", 300)
+		h.sysctls["net/ipv6/conf/lan0/force_forwarding"] = "1" // somebody else's
+		h.apply(t, shale)
+		h.addLink("eth1", 200)
+		return h
+	}
+	h := start()
+	h.n = 0
+	h.down(t, "wg0")
+	want, n := h.dump(), h.n
+	moments(n, func(when moment, number int) {
+		h := start()
+		h.n, h.hook = 0, at(when, number, func() error { panic(errStop) })
+		func() {
+			defer func() {
+				if recover() != errStop {
+					t.Fatalf("change %d was never made", number)
+				}
+			}()
+			h.down(t, "wg0")
+		}()
+		h.hook = nil
+		h.down(t, "wg0")
+		if d := diff(want, h.dump()); d != "" {
+			t.Errorf("killed at change %d (after: %v), down leaves\n%s", number, when, d)
+		}
+	})
 }
 
 // TestRouterGoesOnIgnoring: what ignores advertisements before apply ignores them

@@ -97,9 +97,10 @@ func asks(view *tunnel.View, s *apply.State, key string) bool {
 	return false
 }
 
-// resets reports whether undoing what the journal speaks of resets key.
+// resets reports whether undoing what the journal speaks of resets key, or is to.
 func resets(entries journal.Entries, key string) bool {
-	_, router := entries[journal.Sysctl.Of("net/ipv6/conf/all/forwarding")]
+	router := entries.Has(journal.Sysctl.Of("net/ipv6/conf/all/forwarding")) ||
+		entries.Has(journal.Sysctl.Of("net/ipv6/conf/default/force_forwarding"))
 	return router && path.Base(key) == "force_forwarding"
 }
 

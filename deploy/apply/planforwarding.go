@@ -85,6 +85,7 @@ func (p *forwarding) accepts(link string) bool {
 // set nothing where it is 1 already.
 func (p *forwarding) forceForwarding() {
 	uplinks := p.uplinks()
+	p.rememberForced()
 	for _, key := range slices.Sorted(maps.Keys(p.now)) {
 		link, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/force_forwarding")
 		up := slices.ContainsFunc(uplinks, func(u Uplink) bool { return u.Name == link })
@@ -100,6 +101,21 @@ func (p *forwarding) forceForwarding() {
 	p.set(forceForwardingOf(p.view.Tunnel), "1", "%s is a router for IPv6: what comes in by the tunnel is forwarded",
 		p.view.Host)
 	p.set(forceForwardingOf("default"), "1", "what comes in by an interface that comes later may be for the tunnel")
+}
+
+// rememberForced notes in the journal which interfaces have force_forwarding before it becomes
+// the default: those that have it later have it from that, see [parameters.unforce].
+func (p *forwarding) rememberForced() {
+	inherited := forceForwardingOf("default")
+	if p.now[inherited] == "1" || p.isMine(journal.Sysctl.Of(inherited)) {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.now)) {
+		link, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/force_forwarding")
+		if ok && link != "all" && p.now[key] == "1" && !p.isMine(journal.Sysctl.Of(key)) {
+			p.step(ShareChange{key, "1", "1"}, "it was there before")
+		}
+	}
 }
 
 func (p *forwarding) setForwarding() {

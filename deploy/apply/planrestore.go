@@ -2,6 +2,7 @@ package apply
 
 import (
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -97,6 +98,9 @@ func (p *parameters) restore(key string) {
 		c.SideEffects = slices.DeleteFunc(c.SideEffects, func(d SideEffect) bool {
 			return !p.isMine(journal.Sysctl.Of(d.Key)) && path.Base(d.Key) != "force_forwarding"
 		})
+		if key == forceForwardingOf("default") { // first: it is how they are known, should a crash come between
+			p.unforce(e.Was)
+		}
 		p.step(c, "as it was before")
 		p.forceAgain(effects)
 	default:
@@ -155,6 +159,23 @@ func (p *parameters) forceAgain(effects []SideEffect) {
 		}
 		if want != "0" {
 			p.step(p.now.change(d.Key, want), "which forwarding took along")
+		}
+	}
+}
+
+// unforce takes force_forwarding from interfaces that came while it was the default for such.
+// Those that had it before are in the journal, see [forwarding.rememberForced].
+func (p *parameters) unforce(was string) {
+	for _, key := range slices.Sorted(maps.Keys(p.now)) {
+		resource := journal.Sysctl.Of(key)
+		link, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/force_forwarding")
+		switch {
+		case !ok, link == "all", link == "default", link == p.view.Tunnel:
+		case same(p.now[key], was), p.isMine(resource), p.others.Has(resource):
+		default:
+			const why = "its interface came while this was the default"
+			p.step(ShareChange{key, was, p.now[key]}, why) // so that a crash does not hide whose it is
+			p.step(p.now.change(key, was), why)
 		}
 	}
 }

@@ -54,13 +54,16 @@ func (r *Root) wanted(name string, s *apply.State, view *tunnel.View,
 		}
 	}
 	forward := view != nil && view.Forward
-	if _, router := entries[journal.Sysctl.Of("net/ipv6/conf/all/forwarding")]; forward || router {
+	router := entries.Has(journal.Sysctl.Of("net/ipv6/conf/all/forwarding")) ||
+		entries.Has(journal.Sysctl.Of("net/ipv6/conf/default/force_forwarding"))
+	if forward || router {
 		keys, err := r.forwardingKeys()
 		if err != nil {
 			return nil, err
 		}
 		for _, key := range keys {
-			// Undoing what made the host a router resets everybody's force_forwarding.
+			// Undoing what made the host a router resets everybody's force_forwarding, and
+			// interfaces that came later have it from the default.
 			if forward || path.Base(key) == "force_forwarding" {
 				want[key] = true
 			}
