@@ -278,6 +278,9 @@ func appliedTunnel(e *env) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if len(names) == 0 {
+		names = host.Unrecorded()
+	}
 	switch len(names) {
 	case 0:
 		e.ui.Say("nothing to do: no tunnel of wgkeys is up on this machine")

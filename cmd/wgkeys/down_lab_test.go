@@ -78,6 +78,27 @@ const unforeign = `nft delete table inet foreign
 ip -6 rule del priority 500
 ip -4 rule del priority 501`
 
+// The record of an apply is gone, as where /run is a container's own and the network is the
+// host's: down does not say that nothing is up, and its hint leads on.
+func TestLabDownWithoutRecord(t *testing.T) {
+	u := labtest.FirstUsers(t)
+	u.Tunnel(demo.FirstTunnel)
+	u.Clone()
+	u.Must(u.Basalt, "wgkeys apply && rm -r /run/wgkeys")
+	for _, command := range []string{"wgkeys down", "wgkeys down -n", "wgkeys down -t wg0"} {
+		r := u.Run(u.Basalt, command)
+		want := "error: cannot bring down the tunnel \"wg0\": it is up, and there is no record in /run/wgkeys"
+		if r.Code != 1 || !strings.Contains(r.Stderr, want) {
+			t.Errorf("%s exits %d and says %q, want %q", command, r.Code, r.Stderr, want)
+		}
+	}
+	u.Must(u.Basalt, "ip link show wg0 && wgkeys import --take-over -t wg0 && wgkeys down -t wg0 && ! ip link show wg0")
+	if r := u.Run(u.Basalt, "wgkeys down"); r.Code != 0 || !strings.Contains(r.Stderr, "no tunnel of wgkeys is up") {
+		t.Errorf("down once more exits %d and says %q", r.Code, r.Stderr)
+	}
+	u.Must(u.Basalt, "rm -r /etc/wgkeys/*")
+}
+
 // What somebody changed while the tunnel was up is his, and stays; the rest is
 // put back.
 func TestLabDownLeavesOthersChanges(t *testing.T) {

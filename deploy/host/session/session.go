@@ -123,6 +123,14 @@ func (s *Session) PlanDown(ctx context.Context, name string) (*apply.Plan, error
 	return apply.MakeDown(name, state, s.mine, others), nil
 }
 
+// Unrecorded reports whether the tunnel of view is up, with its key, and its journal is gone.
+func Unrecorded(ctx context.Context, s *Session, view *tunnel.View) bool {
+	alone := *view
+	alone.Peers = nil // whose names nobody needs
+	state, _, err := s.observe(ctx, view.Tunnel, &alone)
+	return err == nil && len(s.mine.Entries) == 0 && state.Link != nil && state.Device.PublicKey == view.PublicKey
+}
+
 // Damaged says which journals of other tunnels could not be read completely for the last
 // plan.
 func (s *Session) Damaged() []error { return s.damaged }
