@@ -57,8 +57,8 @@ hint: run the same command as root, with sudo before it, and by its full path if
 error: cannot become root on host "shale": the user is not root there, and sudo says: a password is required
 hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it; if root lacks your ssh keys, on shale: visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL`},
 	{name: "an interface of somebody else's", set: "ip link add wg0 type veth peer name wg0p", unset: "ip link del wg0", says: `
-error: will not touch the interface "wg0": it is there already and wgkeys did not make it
-hint: bring it down the way it was brought up (wg-quick down wg0, or ip link del wg0), then run wgkeys apply again`},
+error: will not touch the interface "wg0": it is there already, of kind veth, and wgkeys did not make it
+hint: wgkeys mv -t wg0 NEW, with another name for the tunnel; if nobody needs that interface: ip link del wg0, then run wgkeys apply again`},
 	{name: "another name of somebody else's interface", set: "ip link property add dev eth0 altname wg0", unset: "ip link property del dev eth0 altname wg0", says: `
 error: will not touch the interface "eth0": it has the tunnel's name, wg0, as another name of its own
 hint: ip link property del dev eth0 altname wg0, or wgkeys mv -t wg0 NEW, with another name for the tunnel`},

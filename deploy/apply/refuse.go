@@ -49,6 +49,12 @@ func (p *planner) notOurs() error {
 			"it has the tunnel's name, "+name+", as another name of its own",
 			"ip link property del dev "+real+" altname "+name+", or wgkeys mv -t "+name+" NEW, with another name for the tunnel")
 	}
+	if kind := p.state.Link.Kind; kind != "wireguard" && kind != "tun" { // as a bridge, which others may need
+		return fault.New("will not touch the interface", name,
+			"it is there already, of kind "+kind+", and wgkeys did not make it",
+			"wgkeys mv -t "+name+" NEW, with another name for the tunnel; if nobody needs that interface: ip link del "+name+
+				", then run wgkeys apply again")
+	}
 	return notOurs(name)
 }
 
