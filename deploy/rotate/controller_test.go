@@ -230,3 +230,28 @@ func TestMakeRefusesNone(t *testing.T) {
 		}
 	}
 }
+
+// A host whose file has another preshared key than it was told, as one that somebody else
+// has just replaced, hints at a push: it knows of itself only what it is called by the caller.
+func TestPSKNamesTheHost(t *testing.T) {
+	keys := [2]keyring.PublicKey{{1}, {2}}
+	var named [2]string
+	end := func(i int, host string) Participant {
+		live := Live{PublicKey: keys[i], Peers: map[keyring.PublicKey]Peer{keys[1-i]: {}}}
+		return Participant{Host: host, Ask: func(_ context.Context, q Request) (Answer, error) {
+			if q.Do == DoPSK && q.PSK != "" {
+				named[i] = q.Host
+			}
+			return Answer{Protocol: Protocol, Live: live, PSK: q.PSK}, nil
+		}}
+	}
+	p := &Pair{Tunnel: "wg0", Ends: [2]Participant{end(0, "basalt"), end(1, "shale")}}
+	if err := p.Replace(t.Context(), "abc"); err != nil || named != [2]string{"basalt", "shale"} {
+		t.Errorf("%v; the hosts are told that they are %q", err, named)
+	}
+	named = [2]string{}
+	if _, err := p.Ends[1].PSK(t.Context(), "wg0", keys[0], "/etc/wireguard/wg0.basalt.psk", "abc"); err != nil ||
+		named[1] != "shale" {
+		t.Errorf("%v; the host is told that it is %q", err, named[1])
+	}
+}

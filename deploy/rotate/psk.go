@@ -73,8 +73,8 @@ func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 			if _, up := live[i].Live.Peers[live[1-i].Live.PublicKey]; done[i] || !up {
 				return nil
 			}
-			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile,
-				Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: fingerprint})
+			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, Host: p.Ends[i].Host,
+				KeyFile: p.Ends[i].KeyFile, Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: fingerprint})
 			if err == nil && a.PSK != fingerprint {
 				err = fault.NewHost("another preshared key is in use on host", p.Ends[i].Host, "its fingerprint is "+a.PSK, "")
 			}
@@ -135,7 +135,7 @@ func (p Participant) PSK(ctx context.Context, tunnel string, peer keyring.Public
 	if _, up := live.Live.Peers[peer]; err != nil || !up {
 		return "", err
 	}
-	a, err := p.ask(ctx, Request{Do: DoPSK, Tunnel: tunnel, KeyFile: p.KeyFile, Old: peer, PSKFile: file,
+	a, err := p.ask(ctx, Request{Do: DoPSK, Tunnel: tunnel, Host: p.Host, KeyFile: p.KeyFile, Old: peer, PSKFile: file,
 		PSK: fingerprint})
 	return a.PSK, err
 }

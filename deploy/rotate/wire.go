@@ -35,7 +35,7 @@ type Request struct {
 	Protocol int               `json:"protocol"`
 	Do       string            `json:"do"`
 	Tunnel   string            `json:"tunnel"`
-	Host     string            `json:"host,omitempty"`     // the host whose key is replaced
+	Host     string            `json:"host,omitempty"`     // the host whose key is replaced; psk: the one that is asked
 	Old      keyring.PublicKey `json:"old,omitzero"`       // the key that is in use
 	Next     keyring.PublicKey `json:"next,omitzero"`      // the key that replaces it
 	KeyFile  string            `json:"key_file,omitempty"` // of the private key of the host that is asked
