@@ -76,3 +76,38 @@ func unreadable(u *labtest.Users, why string) {
 		u.Errorf("the device has changed from\n%sto\n%s", before, now)
 	}
 }
+
+// TestLabApplyNotEnabled: shale has the units of systemd, as of another tunnel or of a package. A
+// tunnel that they do not bring up is told of once: when it is new, and when it needs more.
+func TestLabApplyNotEnabled(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	const warning = `wgkeys: warning: the tunnel is up, but systemd will not bring up all of it at boot: "wg0": not enabled: `
+	apply := func(host, want string) {
+		u.Helper()
+		r := u.Run(u.Basalt, "wgkeys apply -q "+host)
+		_, after, _ := strings.Cut(r.Stderr, warning)
+		if units, _, _ := strings.Cut(after, "\n"); r.Code != ui.ExitDone || units != want ||
+			want != "" && !strings.Contains(r.Stderr, "hint: "+strings.TrimSpace("wgkeys install "+host)+"\n") {
+			u.Errorf("apply %s exits %d: %s%s", host, r.Code, r.Stdout, r.Stderr)
+		}
+	}
+	u.Must(u.Basalt, "wgkeys push -q --all basalt")
+	u.Must(u.Shale, "mkdir -p /run/systemd/system /etc/systemd/system/multi-user.target.wants")
+	apply("shale", "") // nobody wants tunnels at boot there
+	u.Must(u.Basalt, "wgkeys down -q shale")
+	u.Must(u.Shale, "rm /etc/wgkeys/wg0.view && touch /etc/systemd/system/wgkeys@.service")
+	apply("shale", "wgkeys@wg0.service")
+	u.Tunnel("keepalive = 23\n" + demo.FirstTunnel)
+	apply("shale", "")
+	u.Must(u.Basalt, "wgkeys down -q shale")
+	u.Must(u.Shale, "rm /etc/wgkeys/wg0.view && ln -s ../wgkeys@.service /etc/systemd/system/multi-user.target.wants/wgkeys@wg0.service")
+	apply("shale", "")
+
+	u.Must(u.Basalt, "mkdir -p /run/systemd/system /etc/systemd/system/multi-user.target.wants")
+	u.Must(u.Basalt, "cd /etc/systemd/system && touch wgkeys@.service && ln -s ../wgkeys@.service multi-user.target.wants/wgkeys@wg0.service")
+	apply("", "")
+	u.Must(u.Basalt, "echo '"+demo.ShaleAddr+" shale.example' >> /etc/hosts")
+	u.Tunnel(strings.Replace(demo.FirstTunnel, `"93.93.130.7" `, `"shale.example" `, 1))
+	apply("", "wgkeys-names@wg0.service")
+}

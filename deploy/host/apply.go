@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/rotate/participant"
@@ -231,6 +233,20 @@ func (h *Host) tellAstray(ctx context.Context, plan *apply.Plan) {
 	}
 }
 
+// tellMissing tells once that systemd does not bring the tunnel up: when it is new, or needs
+// another unit than before. Whoever leaves it at that has heard of it.
+func tellMissing(name string, v *tunnel.View, warn func(error)) {
+	missing := boot.Missing(v)
+	if missing == nil {
+		return
+	}
+	if was, err := kept.View(name); err == nil && was != nil && slices.Equal(boot.Missing(was), missing) {
+		return
+	}
+	warn(fault.New("the tunnel is up, but systemd will not bring up all of it at boot:", name,
+		"not enabled: "+strings.Join(missing, ", "), "wgkeys install"))
+}
+
 // keep stores a view for the next boot: its text as it came, since encoding ten thousand
 // peers takes longer than comparing them. The tunnel is up by now, and a folder that cannot
 // be written is no reason to take it down.
@@ -243,6 +259,7 @@ func keep(name string, w *Wanted, warn func(error)) error {
 		}
 		text = b.Bytes()
 	}
+	tellMissing(name, w.view, warn)
 	path, err := kept.Keep(name, text)
 	what := "the tunnel is up, but will not come up at boot:"
 	if kept.Lasts(name) { // an older one

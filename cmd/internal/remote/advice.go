@@ -99,7 +99,7 @@ func fromHere(t *tunnel.Tunnel, host, hint string) string {
 	switch {
 	case verb == "import" || slices.Contains(rest, "--kept"): // they work on the host itself
 		return "on " + host + ": " + hint
-	case !slices.Contains([]string{"apply", "confirm", "down", "plan", "push", "status"}, verb):
+	case !slices.Contains([]string{"apply", "confirm", "down", "install", "plan", "push", "status"}, verb):
 		return strings.Join(line, " ")
 	}
 	var flags, hosts []string

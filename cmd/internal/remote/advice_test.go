@@ -25,6 +25,7 @@ func TestAdvice(t *testing.T) {
 		{one, "wgkeys down basalt", "wgkeys down basalt"},
 		{one, "wgkeys push basalt", "wgkeys push basalt"},
 		{one, "wgkeys push -t wg0", "wgkeys push shale"},
+		{one, "wgkeys install", "wgkeys install shale"},
 		{one, "wgkeys apply --kept -t wg0", "on shale: wgkeys apply --kept -t wg0"},
 		{one, "wgkeys import --undo -t wg0", "on shale: wgkeys import --undo -t wg0"},
 		{one, "wgkeys plan -t wg0, and wait", "as shale says: wgkeys plan -t wg0, and wait"},

@@ -193,6 +193,33 @@ func (s System) Enable(views []*tunnel.View) []Command {
 	return commands
 }
 
+// Missing are the units with which systemd would bring the tunnel of v up at boot, and that are
+// not enabled although this host has them, as after the first apply of a second tunnel. Where it
+// has none, nobody has asked for that yet.
+func Missing(v *tunnel.View) (missing []string) {
+	template := unitNames[0] + "@.service"
+	if Find() != Systemd || !exists(filepath.Join(units, template), filepath.Join(shipped, template)) {
+		return nil
+	}
+	for _, unit := range unitsOf(v) {
+		links, _ := filepath.Glob(filepath.Join(units, "*.wants", unit)) // the pattern is a good one
+		if links == nil {
+			missing = append(missing, unit)
+		}
+	}
+	return missing
+}
+
+// unitsOf are the units that have to start at boot for the tunnel of v. The one for a device in
+// user space is not among them: it does nothing for the others.
+func unitsOf(v *tunnel.View) []string {
+	all := []string{"wgkeys@" + v.Tunnel + ".service"}
+	if named(v) {
+		all = append(all, "wgkeys-names@"+v.Tunnel+".service")
+	}
+	return all
+}
+
 func inRunlevel(context.Context) bool { return exists("/etc/runlevels/default/wgkeys") }
 
 func enable(unit string, flags ...string) Command {
