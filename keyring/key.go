@@ -294,3 +294,20 @@ func (PresharedKey) MarshalText() ([]byte, error)   { return nil, errSecret }
 func (PresharedKey) MarshalJSON() ([]byte, error)   { return nil, errSecret }
 func (PresharedKey) MarshalBinary() ([]byte, error) { return nil, errSecret }
 func (PresharedKey) GobEncode() ([]byte, error)     { return nil, errSecret }
+
+// HoldsKey reports whether somewhere in s is what has the form of a key as wg(8) writes it: 43
+// characters of base64 and an equals sign. It may be a private one that was pasted there.
+func HoldsKey(s string) bool {
+	run := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '=' && run >= base64.RawStdEncoding.EncodedLen(wgtypes.KeyLen):
+			return true
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
+			run++
+		default:
+			run = 0
+		}
+	}
+	return false
+}

@@ -324,3 +324,16 @@ func TestPromoteNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestHoldsKey: a key is found within other text, and a path is none.
+func TestHoldsKey(t *testing.T) {
+	key := strings.Repeat("k3Y/", 10) + "k3Y="
+	for text, want := range map[string]bool{
+		key: true, "x" + key + "y": true, "/etc/" + key: true, "a=" + key: true, key[:43]: false, key[1:]: false,
+		"/home/anna/Documents/wireguard/configurations/wg0.conf": false, "": false, "a = b": false,
+	} {
+		if HoldsKey(text) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}

@@ -107,7 +107,7 @@ func didYouMean(name string, known iter.Seq[string]) string {
 // repeated: somebody may have pasted a private one into the wrong place.
 func shown(s string) string {
 	t := strings.TrimSpace(s)
-	if len(t) == 44 && t[43] == '=' || strings.Contains(strings.ToUpper(t), "SECRET-KEY") {
+	if keyring.HoldsKey(t) || strings.Contains(strings.ToUpper(t), "SECRET-KEY") {
 		return "(what looks like a key)"
 	}
 	if r := []rune(s[:min(len(s), 71*utf8.UTFMax)]); len(r) > 70 {

@@ -385,6 +385,10 @@ func (m *maker) fill() {
 	}
 	slices.SortFunc(m.Hosts, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(m.Pairs, func(a, b Pair) int { return cmp.Or(strings.Compare(a.A, b.A), strings.Compare(a.B, b.B)) })
+	for i := range m.Left {
+		l := &m.Left[i]
+		l.What, l.Why = foreign.Unkeyed(l.What), foreign.Unkeyed(l.Why)
+	}
 	slices.SortStableFunc(m.Left, func(a, b foreign.Left) int {
 		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line))
 	})

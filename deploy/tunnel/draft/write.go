@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
 )
 
 // A writer writes the tunnel file, and records where each line comes from.
@@ -28,11 +29,17 @@ type writer struct {
 
 func (w *writer) line(format string, args ...any) { w.put(fmt.Sprintf(format, args...)) }
 
-// put writes a line.
+// put writes a line. One that may have a key in it is left out: the tunnel file is for
+// everybody to read.
 func (w *writer) put(text string) {
 	at := w.at
-	if word, _, ok := strings.Cut(text, " = "); ok && w.where != nil {
+	word, _, ok := strings.Cut(text, " = ")
+	if ok && w.where != nil {
 		at = w.where(word)
+	}
+	if keyring.HoldsKey(text) {
+		w.m.leave(at, word, "it may hold a key")
+		return
 	}
 	w.text.WriteString(text)
 	w.text.WriteByte('\n')

@@ -68,7 +68,7 @@ func (h *hook) otherName(words []string) string {
 func unsecret(command string) string {
 	words := strings.Fields(command)
 	for i, w := range words {
-		if maybeSecret(w) && (!strings.HasPrefix(w, "/") || KeyShaped(strings.Trim(w, "'\"`();&|<>"))) {
+		if maybeSecret(w) && (!strings.HasPrefix(w, "/") || keyring.HoldsKey(w)) {
 			words[i] = "(what may be a key)"
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
 )
 
@@ -23,7 +24,8 @@ type Reader struct {
 // Wrong reports a line that cannot be read. The message must not repeat a value that may be
 // a secret.
 func (r *Reader) Wrong(at Pos, hint, format string, args ...any) {
-	r.errs = append(r.errs, fault.NewLine("cannot import", at.File, at.Line, fmt.Sprintf(format, args...), hint))
+	why := Unkeyed(fmt.Sprintf(format, args...))
+	r.errs = append(r.errs, fault.NewLine("cannot import", at.File, at.Line, why, Unkeyed(hint)))
 }
 
 // Unknown reports a key that the program does not have, with the most similar one that it
@@ -104,9 +106,17 @@ func Shown(s string) string {
 	return strconv.Quote(s)
 }
 
-// KeyShaped reports whether s has the form of a key in base64. Such a key may begin with a
-// slash, as a path does.
-func KeyShaped(s string) bool { return len(s) == 44 && s[43] == '=' && s[42] != '=' }
+// keys matches what has the form of a key in base64, and the letters before it.
+var keys = lazyregexp.New(`[A-Za-z0-9+/]{43,}=`)
+
+// Unkeyed returns a text for the user without what may be a key. A piece of a file is repeated
+// by [Shown] in it; this is for what slips through, such as a key within a path.
+func Unkeyed(text string) string {
+	if !keyring.HoldsKey(text) {
+		return text
+	}
+	return keys().ReplaceAllString(text, "(what may be a key)")
+}
 
 // maybeSecret reports whether s may hold a secret: it has 20 consecutive characters of
 // base64 or hexadecimal that are not all lower-case letters, or it calls itself one.

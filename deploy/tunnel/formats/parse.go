@@ -60,7 +60,7 @@ func withPublicKeys(devices []*foreign.Device, read func(string) ([]byte, error)
 			}
 			if err != nil {
 				errs = append(errs, fault.WrapLine(err, "no public key of a peer in the file that is named by", p.KeyAt.File,
-					p.KeyAt.Line, "copy "+p.PublicKeyFile+" beside it, or write the key itself, as PublicKey="))
+					p.KeyAt.Line, "copy "+foreign.Unkeyed(p.PublicKeyFile)+" beside it, or write the key itself, as PublicKey="))
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func confOf(d *foreign.Device, name string, devices []*foreign.Device,
 		return list[0], nil
 	}
 	return nil, fault.NewLine("its keys and peers are in a file that is not here:", d.Pos.File, d.Pos.Line,
-		name+" is not beside it", "name both files; sudo where it is readable for root alone")
+		foreign.Unkeyed(name)+" is not beside it", "name both files; sudo where it is readable for root alone")
 }
 
 // take adds to d what the files for `wg setconf` and `wg addconf` say, in the order in which

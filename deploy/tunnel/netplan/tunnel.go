@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
 	"wgkeys/keyring/words"
 )
 
@@ -223,7 +224,7 @@ func (p *parser) keyFlags(e field) {
 
 // isFile reports whether s is a path and not a key. One key in 64 begins with a slash; 44
 // characters that end in "=" are a key (is_wireguard_key of netplan 1.2.2).
-func isFile(s string) bool { return path.IsAbs(s) && !foreign.KeyShaped(s) }
+func isFile(s string) bool { return path.IsAbs(s) && !keyring.HoldsKey(s) }
 
 var peerKeys = map[string]handler{
 	"keys": func(p *parser, e field) {
