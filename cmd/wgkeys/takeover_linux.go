@@ -41,8 +41,11 @@ func takeOverHere(e *env, v *tunnel.View) error {
 		return err
 	}
 	if t.From != nil {
-		e.ui.Say("%s: taken over from %s; its files are in %s; the way back: wgkeys import --undo -t %s", v.Tunnel, t.From,
-			former.Dir(v.Tunnel), v.Tunnel)
+		where := "its files are in " + former.Dir(v.Tunnel)
+		if len(t.From.Files) == 0 {
+			where = "netplan's file is where you put it, and has to be back before the next boot if you go back"
+		}
+		e.ui.Say("%s: taken over from %s; %s; the way back: wgkeys import --undo -t %s", v.Tunnel, t.From, where, v.Tunnel)
 	}
 	return bootTakenOver(e, v)
 }

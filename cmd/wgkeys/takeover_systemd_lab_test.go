@@ -164,3 +164,47 @@ func (s sidTakeOver) lossless(m *labtest.Sid, command string) {
 		m.Errorf("%s does not tell from whom", command)
 	}
 }
+
+// TestLabSystemdTakeOverNetplan: netplan makes the profile with which NetworkManager has the
+// interface. Once netplan's file is away, and the profile's with it, as the refusal says,
+// NetworkManager goes on with what it has read, and would remove the interface when it reads again.
+// The tunnel is taken over from there.
+func TestLabSystemdTakeOverNetplan(t *testing.T) {
+	m := labtest.BootSid(t, "NetworkManager.service")
+	m.Eventually(sidManagers["NetworkManager"].online)
+	m.Must("cat >/root/net/tunnels/wg0.toml <<'END'\n" + takeOverTunnel + "metric = 50\nEND")
+	m.Must(`cd /root/net; umask 077; cat >/etc/netplan/60-wg0.yaml <<END
+network:
+  version: 2
+  renderer: NetworkManager
+  tunnels:
+    wg0:
+      mode: wireguard
+      key: $(cat /etc/wireguard/wg0.key)
+      addresses: [10.7.0.2/24, "fd07::2/64"]
+      peers:
+      - keys: {public: $(cat keyring/shale/wg0.pub)}
+        endpoint: 192.0.2.1:51820
+        allowed-ips: [10.7.0.1/32, 198.51.100.1/32, "fd07::1/128", "2001:db8:51::1/128"]
+END
+netplan generate; nmcli connection reload; until nmcli -g GENERAL.STATE device show wg0 | grep -q ^100; do sleep 0.1; done`)
+	m.Must("ping -c 1 -W 5 198.51.100.1 && ping -c 1 -W 5 2001:db8:51::1")
+	refused := func(want string) {
+		m.Helper()
+		if out, code := m.Run("cd /root/net && wgkeys import --take-over"); code != 1 || !strings.Contains(out, want) {
+			m.Fatalf("exits %d, and does not say %q\n%s", code, want, out)
+		}
+	}
+	refused("hint: mv /etc/netplan/60-wg0.yaml /etc/netplan/60-wg0.yaml.off; then netplan generate, which")
+	m.Must("mv /etc/netplan/60-wg0.yaml /etc/netplan/60-wg0.yaml.off")
+	refused("hint: netplan generate, which")
+	m.Must("netplan generate && sleep 10")
+	s := sidTakeOver{program: "NetworkManager (a profile that netplan made)"}
+	s.lossless(m, "wgkeys import --take-over")
+	m.Must("nmcli -g GENERAL.STATE device show wg0 | grep -qx '10 (unmanaged)' && nmcli connection reload && cd /root/net && wgkeys plan")
+	s.lossless(m, "wgkeys import --undo")
+	s.lossless(m, "wgkeys import --take-over")
+	m.Reboot()
+	m.Eventually("systemctl is-active -q wgkeys@wg0 && " + sidManagers["NetworkManager"].online)
+	m.Must("ping -c 1 -W 5 198.51.100.1 && cd /root/net && wgkeys plan")
+}

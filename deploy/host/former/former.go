@@ -48,7 +48,12 @@ func Find(ctx context.Context, link string) (*Manager, error) {
 }
 
 // String describes the program and its files for the user.
-func (m *Manager) String() string { return m.Name + " (" + strings.Join(m.Files, ", ") + ")" }
+func (m *Manager) String() string {
+	if len(m.Files) == 0 {
+		return m.Name + " (a profile that netplan made)"
+	}
+	return m.Name + " (" + strings.Join(m.Files, ", ") + ")"
+}
 
 // Runs reports whether a program runs all the time, and may remove what it has set up.
 func Runs(manager string) bool { return manager == networkd || manager == networkManager }

@@ -2,6 +2,9 @@ package former
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 
 	"wgkeys/deploy/apply/linux/services"
@@ -38,20 +41,30 @@ func findProfiles(ctx context.Context, link string) (*Manager, error) {
 }
 
 func byProfiles(profiles []nmProfile, link string, has func(nmProfile) bool) (*Manager, error) {
-	m := &Manager{Name: networkManager, Link: link}
+	m, found := &Manager{Name: networkManager, Link: link}, false
 	for _, p := range profiles {
 		if p.passing() || !has(p) {
 			continue
 		}
-		if strings.Contains(p.file, "/netplan-") {
+		found = true
+		switch {
+		case !strings.Contains(p.file, "/netplan-"):
+			m.Files = append(m.Files, p.file)
+		case there(p.file) || fromNetplan(link):
 			return nil, ofNetplan(link)
 		}
-		m.Files = append(m.Files, p.file)
+		// Otherwise netplan has removed its file, and NetworkManager goes on with what it read.
 	}
-	if len(m.Files) == 0 {
+	if !found {
 		return nil, nil
 	}
 	return m, nil
+}
+
+// there reports whether a file exists.
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // An nmProfile is a connection of nmcli(1) and its file.
