@@ -29,8 +29,8 @@ func TestPasted(t *testing.T) {
 		"dns.nmconnection": profile + "dns-search=@\n",
 		"network 1":        router + "config @\n\toption interface wg0\n",
 		"network 2":        router + "\tlist dns @\n\tlist addresses 10.0.0.1/24\n",
-		"network 3": router + "config wireguard_wg0\n\toption public_key " + key + "\n\toption endpoint_host vpn.example.net=@\n" +
-			"\tlist allowed_ips 10.0.0.0/24\n",
+		"network 3": router + "config wireguard_wg0\n\toption public_key " + key +
+			"\n\toption endpoint_host vpn.example.net=@\n\tlist allowed_ips 10.0.0.0/24\n",
 		"wg0.netdev": "[NetDev]\nName=wg0\nKind=wireguard\nDescription=@\n[WireGuard]\nPrivateKeyFile=/etc/keys/@\n",
 		"wg0.yaml": "network:\n  version: 2\n  tunnels:\n    wg0:\n      mode: wireguard\n      key: /etc/keys/@\n" +
 			"      addresses: [10.0.0.2/24]\n      nameservers: {search: [\"@\"]}\n",
