@@ -21,7 +21,8 @@ func TestNetplan(t *testing.T) {
 			"take wg0 out of tunnels: in FILE; then"},
 		{"network:\n  ethernets:\n    eth0: {dhcp4: true}\n  tunnels:\n" + tunnel, "has it, with others",
 			"take wg0 out of tunnels: in FILE; then"},
-		{"network:\n  tunnels:\n    wg1: {mode: wireguard}\n", "no file of netplan has it any more", "netplan generate, which"},
+		{"network:\n  tunnels:\n    wg1: {mode: wireguard}\n", "no file of netplan has it any more",
+			"netplan generate, which"},
 		{"network: [\n", "cannot be read, and may have it", "take wg0 out of it, or mend it; then netplan generate, which"},
 	} {
 		netplanDirs = []string{filepath.Join(t.TempDir(), "none"), t.TempDir()}

@@ -16,7 +16,8 @@ const ownMetric = 50
 func (p *parser) settle() {
 	d := p.d
 	if d.Name == "" {
-		p.Wrong(d.Pos, "", "[connection] has no interface-name")
+		p.Wrong(d.Pos, "interface-name=wg0, below [connection]",
+			"[connection] has no interface-name, without which NetworkManager has no such profile")
 	}
 	if d.Description == d.Name {
 		d.Description = ""
