@@ -286,6 +286,7 @@ func unsayable(d *foreign.Device) {
 	d.SettleMasquerade()
 	d.SettleForward()
 	d.SettleSources()
+	d.SettleRules()
 	oneLength(d)
 	for _, key := range sorted(d.Sysctls) {
 		if err := tunnel.CheckSysctl(key, d.Sysctls[key]); err != nil {

@@ -66,6 +66,7 @@ type Device struct {
 
 	Table, Metric int     // of the routes of Peers that are Routed; 0: not given
 	Routes        []Route // other routes into the interface
+	Rules         []Rule  // see [Device.SettleRules]
 
 	Forward     bool              // the host forwards between the tunnel and its uplinks
 	Allows      []Left            // the rules behind Forward; see [Device.SettleForward]

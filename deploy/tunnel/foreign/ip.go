@@ -38,7 +38,7 @@ func (h *hook) ip(args []string) (string, bool) {
 	case is(object, "neighbour") || is(object, "neighbor"):
 		return h.neighbour(verb, rest)
 	case is(object, "rule"):
-		return "policy routing: a default route of the tunnel has rules of its own, and table names another one", false
+		return h.policyRule(verb, rest)
 	}
 	return runsNone, false
 }
