@@ -191,6 +191,20 @@ type Source struct {
 	Left Left // the setting, if it has to be left out
 }
 
+// A Rule is a command that adds or removes a rule of policy routing, as people write them for a
+// default route: for all packets but the encrypted ones the tunnel's table, and before that the
+// main table for all but its default route. apply makes such rules by itself.
+type Rule struct {
+	Left     Left // the command, if it has to be left out
+	Down     bool // it removes the rule
+	IPv6     bool
+	Mark     uint32 // with Table: for packets without this mark
+	Table    int    // 0: the main table, without its default route
+	Priority int    // -1: not said
+
+	suppresses bool // it does not use default routes
+}
+
 // A Left is something in a file that a tunnel file has nothing for.
 type Left struct {
 	Pos  Pos

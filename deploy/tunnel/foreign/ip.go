@@ -38,7 +38,7 @@ func (h *hook) ip(args []string) (string, bool) {
 	case is(object, "neighbour") || is(object, "neighbor"):
 		return h.neighbour(verb, rest)
 	case is(object, "rule"):
-		return h.policyRule(verb, rest)
+		return h.d.takeRule(h.left, h.down, h.six, verb, rest)
 	}
 	return runsNone, false
 }

@@ -6,33 +6,20 @@ import (
 	"strconv"
 )
 
-// A Rule is a command that adds or removes a rule of policy routing, as people write them for a
-// default route: for all packets but the encrypted ones the tunnel's table, and before that the
-// main table for all but its default route. apply makes such rules by itself.
-type Rule struct {
-	Left     Left // the command, if it has to be left out
-	Down     bool // it removes the rule
-	IPv6     bool
-	Mark     uint32 // with Table: for packets without this mark
-	Table    int    // 0: the main table, without its default route
-	Priority int    // -1: not said
-
-	suppresses bool // it does not use default routes
-}
-
-// policyRule reads `ip rule add`. Rules other than those of a default route are left out.
-func (h *hook) policyRule(verb string, args []string) (string, bool) {
+// takeRule reads `ip rule VERB ARGS`, of which left has the place. Rules other than those of a
+// default route are left out.
+func (d *Device) takeRule(left Left, down, ipv6 bool, verb string, args []string) (string, bool) {
 	const why = "policy routing: a default route of the tunnel has rules of its own, and table names another one"
-	r := Rule{Left: h.left, Down: h.down, IPv6: h.six, Priority: -1}
+	r := Rule{Left: left, Down: down, IPv6: ipv6, Priority: -1}
 	r.Left.Why = why
 	verbs := []string{"add", "a"}
-	if h.down {
+	if down {
 		verbs = []string{"del", "delete", "d"}
 	}
 	if !slices.Contains(verbs, verb) || !r.read(args) {
 		return why, false
 	}
-	h.d.Rules = append(h.d.Rules, r)
+	d.Rules = append(d.Rules, r)
 	return "", true
 }
 
