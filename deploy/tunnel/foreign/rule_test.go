@@ -32,8 +32,8 @@ func TestSettleRules(t *testing.T) {
 		{route + "wg set wg0 fwmark 9; " + tunnel + main, "", "0.0.0.0/0 in 77, mark 9, left ip rule add not fwmark 77 table 77, " +
 			"left ip rule add table main suppress_prefixlength 0"},
 		{route + mark + "ip rule add not fwmark 77 table 77 prio 100; " + main, "", "0.0.0.0/0 in 0"},
-		{route + mark + "ip rule add table main suppress_prefixlength 0 prio 99; " + tunnel, "", "0.0.0.0/0 in 77, mark 77, " +
-			"left ip rule add table main suppress_prefixlength 0 prio 99, left ip rule add not fwmark 77 table 77"},
+		{route + mark + "ip rule add table main suppress_prefixlength 0 prio 99; " + tunnel, "",
+			"0.0.0.0/0 in 77, mark 77, left ip rule add table main suppress_prefixlength 0 prio 99, left ip rule add not fwmark 77 table 77"},
 		// of one family only
 		{route + six + mark + tunnel + main, "", "0.0.0.0/0 in 0, ::/0 in 77"},
 		// other rules
