@@ -142,7 +142,7 @@ func TestNoShell(t *testing.T) {
 				t.Parallel()
 				code, out, said := f.run(strings.Fields(verb)...)
 				if code != ui.ExitFailed || !strings.Contains(said, `no shell to work with on host "alpha": `+why) ||
-					!strings.Contains(said, "hint: ssh alpha echo works; ") {
+					!strings.Contains(said, "hint: ssh alpha echo works; ") || !strings.Contains(said, "ForceCommand in sshd_config") {
 					t.Errorf("exits %d:\n%s%s", code, out, said)
 				}
 			})

@@ -86,7 +86,9 @@ func Instead(noise string, err error) error {
 func NoShell(host, dest string, why error) error {
 	hint := ""
 	if dest != "" {
-		hint = "ssh " + words.ForShell(dest) + " echo works; a login shell that runs no command: chsh -s /bin/sh there, or name another user with ssh ="
+		hint = "ssh " + words.ForShell(dest) + " echo works; if that word does not come, the login shell runs no command " +
+			"(chsh -s /bin/sh there), or ForceCommand in sshd_config or command= in authorized_keys runs another one; " +
+			"or name another user with ssh ="
 	}
 	return fault.WrapHost(why, "no shell to work with on host", host, hint)
 }
