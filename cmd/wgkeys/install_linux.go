@@ -37,7 +37,8 @@ func installHere(e *env) error {
 		}
 	}
 	for _, name := range device.Outdated(boot.Program()) {
-		e.ui.Say("%s: its device in user space still runs the previous program; to change that: wgkeys down -t %[1]s, then apply", name)
+		e.ui.Say("%s: its device in user space still runs the previous program; to change that: "+
+			"wgkeys down -t %[1]s, then wgkeys apply -t %[1]s", name)
 	}
 	return bootBy(e, s, views)
 }
@@ -46,11 +47,7 @@ func installHere(e *env) error {
 // shows all of it.
 func bootBy(e *env, s boot.System, views []*tunnel.View) error {
 	if s == boot.None {
-		name := "TUNNEL"
-		if len(views) > 0 {
-			name = views[0].Tunnel
-		}
-		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t %s", boot.Program(), name)
+		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s", keptAll(views))
 	}
 	dry, changed := e.cli.Bool("dry-run"), false
 	for _, f := range s.Files(views) {
@@ -81,6 +78,19 @@ func bootBy(e *env, s boot.System, views []*tunnel.View) error {
 	}
 	tellBoot(e, s, views, changed)
 	return nil
+}
+
+// keptAll brings up all tunnels at boot.
+func keptAll(views []*tunnel.View) string {
+	names := []string{"TUNNEL"}
+	if len(views) > 0 {
+		names = nil
+	}
+	for _, v := range views {
+		names = append(names, v.Tunnel)
+	}
+	one := boot.Program() + " apply --kept -t "
+	return one + strings.Join(names, "; "+one)
 }
 
 func tellBoot(e *env, s boot.System, views []*tunnel.View, changed bool) {

@@ -71,4 +71,23 @@ func TestLabHintsOfTwoTunnels(t *testing.T) {
 	s.Must(s.Spokes[0], "(while sleep 0.01; do ip link set wg1 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
 	about("wgkeys apply -t wg1 --batch 2 --confirm 5s s001 s002", "wgkeys plan -t wg1 s001")
 	s.Must(s.Spokes[0], "kill $(cat /run/unwell.pid)")
+	installTwoTunnels(s)
+}
+
+// installTwoTunnels: what is to be done for the tunnels of a host is said for each, as it is to be
+// run from here.
+func installTwoTunnels(s *labtest.Star) {
+	s.Must(s.Hub, `wgkeys apply -q -t wg0 s002 && wgkeys apply -q -t wg1 s002 && mkdir /root/new &&
+		cp "$(command -v wgkeys)" /root/new/ && echo newer >>/root/new/wgkeys`)
+	r := starExits(s, ui.ExitDone, "/root/new/wgkeys install --up s002")
+	want := []string{"run /usr/local/bin/wgkeys apply --kept -t wg0; /usr/local/bin/wgkeys apply --kept -t wg1\n"}
+	if s.Users.Run(s.Spokes[1], "test -S /var/run/wireguard/wg1.sock").Code == 0 {
+		want = append(want, ": wgkeys down -t wg0 s002, then wgkeys apply -t wg0 s002\n",
+			": wgkeys down -t wg1 s002, then wgkeys apply -t wg1 s002\n")
+	}
+	for _, w := range want {
+		if !strings.Contains(r.Stderr, w) {
+			s.Errorf("install does not say %q:\n%s", w, r.Stderr)
+		}
+	}
 }

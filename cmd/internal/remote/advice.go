@@ -65,10 +65,29 @@ func (a *adviser) adapt(line string) string {
 	}
 	hint, ok := strings.CutPrefix(text, hintPrefix)
 	if !ok {
-		return line
+		return a.told(text) + line[len(text):]
 	}
 	return hintPrefix + fromHere(a.t, a.host, hint) + line[len(text):]
 }
+
+// told is a message as it is to be read on this machine, if it ends with commands to run.
+func (a *adviser) told(text string) string {
+	at := strings.LastIndex(text, ": ") + len(": ")
+	if !strings.HasPrefix(text, "wgkeys: ") || at < len("wgkeys: ")+1 {
+		return text
+	}
+	commands := strings.Split(text[at:], afterwards)
+	for i, c := range commands {
+		if !ownCommand().MatchString(c) {
+			return text
+		}
+		commands[i] = fromHere(a.t, a.host, c)
+	}
+	return text[:at] + strings.Join(commands, afterwards)
+}
+
+// afterwards stands between two commands of a message.
+const afterwards = ", then "
 
 // needless is the name of what an older wgkeys does not know, if this line is its refusal and it
 // can do without; otherwise "".
@@ -102,11 +121,14 @@ func fromHere(t *tunnel.Tunnel, host, hint string) string {
 	case !slices.Contains([]string{"apply", "confirm", "down", "install", "plan", "push", "status"}, verb):
 		return strings.Join(line, " ")
 	}
+	command := t.Commands.Run(verb)
 	var flags, hosts []string
 	for i := 0; i < len(rest); i++ {
 		switch word := rest[i]; {
 		case word == "-t":
-			i++
+			if i++; i < len(rest) && rest[i] != t.Name { // install and uninstall work on all tunnels of a host
+				command = words.Commands{Tunnel: rest[i]}.Run(verb)
+			}
 		case word == "--confirm":
 			flags = append(flags, rest[i:min(i+2, len(rest))]...)
 			i++
@@ -119,7 +141,7 @@ func fromHere(t *tunnel.Tunnel, host, hint string) string {
 	if hosts == nil {
 		hosts = []string{words.ForShell(host)}
 	}
-	return strings.Join(slices.Concat([]string{t.Commands.Run(verb)}, flags, hosts), " ")
+	return strings.Join(slices.Concat([]string{command}, flags, hosts), " ")
 }
 
 // ownCommand matches a hint that runs one command of this program and nothing else.

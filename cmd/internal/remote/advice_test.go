@@ -26,6 +26,8 @@ func TestAdvice(t *testing.T) {
 		{one, "wgkeys push basalt", "wgkeys push basalt"},
 		{one, "wgkeys push -t wg0", "wgkeys push shale"},
 		{one, "wgkeys install", "wgkeys install shale"},
+		{one, "wgkeys down -t wg1", "wgkeys down -t wg1 shale"},
+		{several, "wgkeys down -t wg1", "wgkeys down -t wg1 shale"},
 		{one, "wgkeys apply --kept -t wg0", "on shale: wgkeys apply --kept -t wg0"},
 		{one, "wgkeys import --undo -t wg0", "on shale: wgkeys import --undo -t wg0"},
 		{one, "wgkeys plan -t wg0, and wait", "as shale says: wgkeys plan -t wg0, and wait"},
@@ -39,8 +41,10 @@ func TestAdvice(t *testing.T) {
 
 // TestAdviser: lines are adapted however they arrive, and nothing else is changed.
 func TestAdviser(t *testing.T) {
-	const said = "wgkeys: wg0: done\nwgkeys: error: none\nwgkeys: hint: wgkeys apply\r\n\nwgkeys: hint: wgkeys down"
-	const want = "wgkeys: wg0: done\nwgkeys: error: none\nwgkeys: hint: wgkeys apply shale\r\n\nwgkeys: hint: wgkeys down shale"
+	const said = "wgkeys: wg0: done\nwgkeys: wg0: old; new: wgkeys down -t wg0, then wgkeys apply -t wg0\n" +
+		"wgkeys: error: none\nwgkeys: hint: wgkeys apply\r\n\nwgkeys: hint: wgkeys down"
+	const want = "wgkeys: wg0: done\nwgkeys: wg0: old; new: wgkeys down shale, then wgkeys apply shale\n" +
+		"wgkeys: error: none\nwgkeys: hint: wgkeys apply shale\r\n\nwgkeys: hint: wgkeys down shale"
 	for size := 1; size <= len(said); size++ {
 		var got strings.Builder
 		a := &adviser{w: &got, t: &tunnel.Tunnel{Name: "wg0"}, host: "shale"}
