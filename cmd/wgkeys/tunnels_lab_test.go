@@ -71,6 +71,16 @@ func TestLabHintsOfTwoTunnels(t *testing.T) {
 	s.Must(s.Spokes[0], "(while sleep 0.01; do ip link set wg1 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
 	about("wgkeys apply -t wg1 --batch 2 --confirm 5s s001 s002", "wgkeys plan -t wg1 s001")
 	s.Must(s.Spokes[0], "kill $(cat /run/unwell.pid)")
+	// A clone that is behind.
+	s.Must(s.Hub, "mkdir /run/older /run/newer && cp -r keyring vault /run/older/ && wgkeys rotate -q -y -t wg1 s002 && "+
+		"cp -r keyring vault /run/newer/ && cp -r /run/older/. .")
+	about("wgkeys status -t wg1 s002", "wgkeys apply -t wg1 s002")
+	r := starExits(s, ui.ExitFailed, "wgkeys apply -t wg1 s002")
+	if want := "wgkeys apply -t wg1 s002; if nobody has the newer key: wgkeys rotate -t wg1 --unknown s002; if the older one is " +
+		"right: wgkeys apply -t wg1 --unknown s002\n"; !strings.HasSuffix(strings.Split(r.Stderr, "wgkeys: error: ")[1], want) {
+		t.Errorf("apply says\n%s", r.Stderr)
+	}
+	s.Must(s.Hub, "cp -r /run/newer/. .")
 	installTwoTunnels(s)
 }
 

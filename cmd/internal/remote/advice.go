@@ -111,7 +111,7 @@ const hintPrefix = "wgkeys: hint: "
 // fromHere is a hint of a host as it is to be read on this machine.
 func fromHere(t *tunnel.Tunnel, host, hint string) string {
 	if !ownCommand().MatchString(hint) {
-		return "as " + host + " says: " + hint
+		return "as " + host + " says: " + ofTunnel(t, hint)
 	}
 	line := strings.Fields(strings.TrimPrefix(hint, "sudo "))
 	verb, rest := line[1], line[2:]
@@ -143,6 +143,24 @@ func fromHere(t *tunnel.Tunnel, host, hint string) string {
 	}
 	return strings.Join(slices.Concat([]string{command}, flags, hosts), " ")
 }
+
+// ofTunnel names the tunnel in the commands of a hint: a host does not know that the repository has
+// others.
+func ofTunnel(t *tunnel.Tunnel, hint string) string {
+	if t.Commands.Tunnel == "" {
+		return hint
+	}
+	return commandsInside().ReplaceAllStringFunc(hint, func(command string) string {
+		if strings.Contains(command, " -t ") {
+			return command
+		}
+		verb := strings.Fields(command)[1]
+		return t.Commands.Run(verb) + strings.TrimPrefix(command, "wgkeys "+verb)
+	})
+}
+
+// commandsInside matches the commands in a hint that are about one tunnel.
+var commandsInside = lazyregexp.New(`wgkeys (apply|confirm|down|plan|push|rotate)( [A-Za-z0-9@./_=+-]+)*`)
 
 // ownCommand matches a hint that runs one command of this program and nothing else.
 var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.:/_=+-]+)*$`)

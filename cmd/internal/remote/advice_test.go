@@ -31,6 +31,9 @@ func TestAdvice(t *testing.T) {
 		{one, "wgkeys apply --kept -t wg0", "on shale: wgkeys apply --kept -t wg0"},
 		{one, "wgkeys import --undo -t wg0", "on shale: wgkeys import --undo -t wg0"},
 		{one, "wgkeys plan -t wg0, and wait", "as shale says: wgkeys plan -t wg0, and wait"},
+		{several, "git pull, then wgkeys apply shale; or: wgkeys rotate --unknown shale; or: wgkeys down -t wg1",
+			"as shale says: git pull, then wgkeys apply -t wg0 shale; or: wgkeys rotate -t wg0 --unknown shale; or: wgkeys down -t wg1"},
+		{one, "git pull, then wgkeys apply shale", "as shale says: git pull, then wgkeys apply shale"},
 		{one, "wgkeys apply; reboot", "as shale says: wgkeys apply; reboot"},
 	} {
 		if got := fromHere(c.t, "shale", c.hint); got != c.want {

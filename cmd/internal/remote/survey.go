@@ -174,10 +174,13 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 		return
 	}
 	if p.Refused != "" {
-		s.Findings = append(s.Findings, p.Refused)
+		s.Findings = append(s.Findings, ofTunnel(s.tunnel, p.Refused))
 		return
 	}
-	s.Drift, s.Findings = &p.Steps, append(s.Findings, p.Findings...)
+	s.Drift = &p.Steps
+	for _, f := range p.Findings {
+		s.Findings = append(s.Findings, ofTunnel(s.tunnel, f))
+	}
 }
 
 // cannotPlan is the error of a host that cannot make a plan, perhaps because it has another
