@@ -65,13 +65,13 @@ func (a *adviser) adapt(line string) string {
 	}
 	hint, ok := strings.CutPrefix(text, hintPrefix)
 	if !ok {
-		return a.told(text) + line[len(text):]
+		return a.message(text) + line[len(text):]
 	}
 	return hintPrefix + fromHere(a.t, a.host, hint) + line[len(text):]
 }
 
-// told is a message as it is to be read on this machine, if it ends with commands to run.
-func (a *adviser) told(text string) string {
+// message returns a message as it is to be read on this machine, if it ends with commands to run.
+func (a *adviser) message(text string) string {
 	at := strings.LastIndex(text, ": ") + len(": ")
 	if !strings.HasPrefix(text, "wgkeys: ") || at < len("wgkeys: ")+1 {
 		return text
