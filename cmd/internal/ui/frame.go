@@ -63,8 +63,8 @@ func fit(picture []Line, size Size) []Line {
 	}
 	for i, l := range picture {
 		if room -= rows(l.width(), size); room < 1 { // the row that says so
-			rest := Line{{fmt.Sprintf("... %s for which there is no room here", Plural(len(picture)-i, "more line")), Faint}}
-			return append(picture[:i:i], rest)
+			rest := fmt.Sprintf("... %s for which there is no room here", Plural(len(picture)-i, "more line"))
+			return append(picture[:i:i], Line{{cut(rest, size.Columns), Faint}})
 		}
 	}
 	return picture

@@ -115,11 +115,16 @@ func TestFrame(t *testing.T) {
 			t.Errorf("the screen shows %q, want %q", got, step.want)
 		}
 	}
-	wide := Size{60, 4}
-	s = newScreen(t, wide)
-	s.write((&Frame{ui: &UI{}}).next(lines("one", "two", "three", "four"), wide))
-	if got, want := s.String(), "one\ntwo\n... 2 more lines for which there is no room here"; got != want {
-		t.Errorf("the screen shows %q, want %q", got, want)
+	for columns, want := range map[int]string{
+		60: "one\ntwo\n... 2 more lines for which there is no room here",
+		20: "one\ntwo\n... 2 more lines ...", // which takes one row, too
+	} {
+		low := Size{columns, 4}
+		s = newScreen(t, low)
+		s.write((&Frame{ui: &UI{}}).next(lines("one", "two", "three", "four"), low))
+		if got := s.String(); got != want {
+			t.Errorf("the screen shows %q, want %q", got, want)
+		}
 	}
 }
 
