@@ -137,7 +137,8 @@ func TestLabDownOneMachine(t *testing.T) {
 	refused := func(verb string, code int) {
 		t.Helper()
 		r := u.Run(u.Basalt, "wgkeys "+verb)
-		if r.Code != code || !strings.Contains(r.Stderr, other) || !strings.Contains(r.Stderr, "[hosts.slate]; if it is its machine: wgkeys apply slate") {
+		if r.Code != code || !strings.Contains(r.Stderr, other) ||
+			!strings.Contains(r.Stderr, "[hosts.slate]; if it is its machine: wgkeys apply slate") {
 			t.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
 		}
 		u.Must(u.Shale, "wg show wg0 && command -v wgkeys && test -e /etc/wireguard/wg0.key")
@@ -151,7 +152,8 @@ func TestLabDownOneMachine(t *testing.T) {
 	refused("uninstall -y slate", ui.ExitFailed)
 	refused("uninstall -y --keys slate", ui.ExitFailed)
 	r := u.Run(u.Basalt, "wgkeys down slate shale")
-	if r.Code != ui.ExitSome || !strings.Contains(r.Stderr, other) || !strings.Contains(r.Stderr, "fixed: wgkeys down slate\n") {
+	if r.Code != ui.ExitSome || !strings.Contains(r.Stderr, other) ||
+		!strings.Contains(r.Stderr, "fixed: wgkeys down slate\n") {
 		t.Errorf("down of both exits %d: %s", r.Code, r.Stderr)
 	}
 	if u.Run(u.Shale, "wg show wg0").Code == 0 {

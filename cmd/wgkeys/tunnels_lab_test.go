@@ -76,8 +76,9 @@ func TestLabHintsOfTwoTunnels(t *testing.T) {
 		"cp -r keyring vault /run/newer/ && cp -r /run/older/. .")
 	about("wgkeys status -t wg1 s002", "wgkeys apply -t wg1 s002")
 	r := starExits(s, ui.ExitFailed, "wgkeys apply -t wg1 s002")
-	if want := "wgkeys apply -t wg1 s002; if nobody has the newer key: wgkeys rotate -t wg1 --unknown s002; if the older one is " +
-		"right: wgkeys apply -t wg1 --unknown s002\n"; !strings.HasSuffix(strings.Split(r.Stderr, "wgkeys: error: ")[1], want) {
+	want := "wgkeys apply -t wg1 s002; if nobody has the newer key: wgkeys rotate -t wg1 --unknown s002; " +
+		"if the older one is right: wgkeys apply -t wg1 --unknown s002\n"
+	if !strings.HasSuffix(strings.Split(r.Stderr, "wgkeys: error: ")[1], want) {
 		t.Errorf("apply says\n%s", r.Stderr)
 	}
 	s.Must(s.Hub, "cp -r /run/newer/. .")

@@ -36,8 +36,9 @@ func (o Owner) Check(tunnels ...string) error {
 	if len(others) == 0 {
 		return nil
 	}
+	names := strings.Join(slices.Sorted(maps.Keys(others)), ", ")
 	return fault.NewHost("this is not the machine of host", o.Host,
-		fmt.Sprintf("its tunnel is that of %s, and ssh leads here by both names", strings.Join(slices.Sorted(maps.Keys(others)), ", ")),
+		fmt.Sprintf("its tunnel is that of %s, and ssh leads here by both names", names),
 		fmt.Sprintf("write another ssh = under [hosts.%s]; if it is its machine: wgkeys apply %[1]s", o.Host))
 }
 

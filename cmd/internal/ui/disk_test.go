@@ -14,8 +14,9 @@ func TestAboutDisk(t *testing.T) {
 	t.Parallel()
 	unwritten := fault.WrapFile(syscall.EROFS, "cannot write", "/etc/wgkeys/wg0.view", "")
 	for want, err := range map[string]error{
-		"hint: findmnt -T /etc": fault.WrapFile(unwritten, "for the next boot the view is in", "/var/lib/wgkeys/wg0.view", ""),
-		"read-only":             fault.WrapHost(unwritten, "no answer from host", "shale", ""),
+		"hint: findmnt -T /etc": fault.WrapFile(unwritten, "for the next boot the view is in",
+			"/var/lib/wgkeys/wg0.view", ""),
+		"read-only": fault.WrapHost(unwritten, "no answer from host", "shale", ""),
 	} {
 		var said strings.Builder
 		(&UI{Stderr: &said}).Warn(err)
