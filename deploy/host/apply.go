@@ -63,6 +63,9 @@ func findBoot(plan *apply.Plan, wanted []byte) {
 	if err != nil || !up || wanted != nil && files.Holds(kept.Path(plan.Tunnel), string(wanted)) {
 		return
 	}
+	if p, err := journal.ReadPending(linux.RunDir, plan.Tunnel); err != nil || p != nil {
+		return // what is confirmed is kept
+	}
 	why := ""
 	switch v, err := kept.View(plan.Tunnel); {
 	case err != nil:
