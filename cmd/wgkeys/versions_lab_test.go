@@ -115,8 +115,9 @@ func olderKept(u *labtest.Users) {
 	u.Must(u.Shale, `sed -i 's/"tunnel"/"through": ["2001:db8:77::\/48"], "tunnel"/' /etc/wgkeys/wg0.view`)
 	defer u.Tunnel(demo.FirstTunnel)
 	u.Tunnel("keepalive = 23\n" + demo.FirstTunnel)
+	const why = `error: cannot read the view: json: unknown field "through"`
 	r := u.Run(u.Basalt, "wgkeys apply shale")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, `error: cannot read the view: json: unknown field "through"`) ||
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, why) ||
 		!strings.Contains(r.Stderr, "upgrade wgkeys on shale: wgkeys install shale") {
 		u.Errorf("apply exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}

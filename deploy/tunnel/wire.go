@@ -78,8 +78,8 @@ func ParseKept(text []byte) (*View, error) {
 // about a view that was sent, for which an admin's machine looks: that one may be sent in the
 // spelling of an older wgkeys.
 func keptBy(err error) error {
-	if key, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return fmt.Errorf("its key %s is unknown here: a newer wgkeys has written it", key)
+	if key, unknown := errors.AsType[UnknownKeyError](err); unknown {
+		return fmt.Errorf("its key %q is unknown here: a newer wgkeys has written it", string(key))
 	}
 	if isSyntax(err) {
 		return errors.New("it is damaged")

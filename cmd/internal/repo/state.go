@@ -42,7 +42,8 @@ func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
 	if noNext(r, host, tunnel) {
 		return c, nil
 	}
-	if c.Next, err = r.Ring.GetFrom(r.Snapshot, host, keyring.Next(tunnel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	c.Next, err = r.Ring.GetFrom(r.Snapshot, host, keyring.Next(tunnel))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
 	next, err := r.Vault.Meta(host, vault.KeyFile(keyring.Next(tunnel)))
