@@ -63,10 +63,13 @@ func Wrap(text string, columns int) (lines []string) {
 }
 
 // programs are those whose commands stand in messages.
-var programs = []string{"git", "ip", "ssh", "sudo", "wg", "wgkeys"}
+var programs = []string{"apt", "git", "ip", "ssh", "sudo", "wg", "wgkeys"}
 
-// pieces are the words of a text, of which each command is one. A command follows a colon or a
-// semicolon, and ends with the text or with that part of the sentence.
+// leads are words after which a command stands in messages.
+var leads = []string{"or", "run", "then"}
+
+// pieces are the words of a text, of which each command is one. A command follows a colon, a
+// semicolon or one of [leads], and ends with the text or with that part of the sentence.
 func pieces(text string) (all []string) {
 	command := false
 	before := ""
@@ -75,7 +78,7 @@ func pieces(text string) (all []string) {
 			all[len(all)-1] += " " + word
 		} else {
 			all = append(all, word)
-			command = ends(before, ":;") && slices.Contains(programs, word)
+			command = (ends(before, ":;") || slices.Contains(leads, before)) && slices.Contains(programs, word)
 		}
 		command = command && !ends(word, ",;:)")
 		before = word

@@ -39,6 +39,7 @@ func TestWrappedCommands(t *testing.T) {
 	for said, want := range map[string]string{
 		"left out shale, which is this machine: wgkeys apply shale serves it, and nothing else does":           "left out shale, which is this machine:\n|wgkeys apply shale serves it, and\n|nothing else does",
 		"another key than in the repository; git pull --rebase origin main, or: wgkeys rotate --unknown shale": "another key than in the repository;\n|git pull --rebase origin main, or:\n|wgkeys rotate --unknown shale",
+		"it is not in git yet: apt install git, then git init /root/net":                                       "it is not in git yet: apt install git,\n|then git init /root/net",
 		"hint: wgkeys apply --all and a lot more that is to be copied as one line":                             "hint: wgkeys apply --all and a lot more that is to be copied as one line",
 		"what runs there is of wgkeys, and ssh has nothing to do with it":                                      "what runs there is of wgkeys, and ssh\n|has nothing to do with it",
 	} {
