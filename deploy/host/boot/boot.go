@@ -113,11 +113,12 @@ func (s System) own() []File {
 	switch s {
 	case Systemd:
 		var all []File
-		if Packaged() && exists(filepath.Join(shipped, unitNames[0]+"@.service")) {
+		if Packaged() && exists(filepath.Join(shipped, instance(tunnelUnit, ""))) {
 			return nil
 		}
-		for _, name := range unitNames {
-			all = append(all, File{filepath.Join(units, name+"@.service"), text(name + "@.service"), 0o644})
+		for _, template := range templates {
+			name := instance(template, "")
+			all = append(all, File{filepath.Join(units, name), text(name), 0o644})
 		}
 		return all
 	case OpenRC:
@@ -128,8 +129,17 @@ func (s System) own() []File {
 	return nil
 }
 
-// unitNames are the units of each tunnel.
-var unitNames = []string{"wgkeys", "wgkeys-names", "wgkeys-device"}
+// The templates of systemd's units (systemd.unit(5)); each tunnel has an instance of them.
+const (
+	tunnelUnit = "wgkeys@"        // brings it up
+	namesUnit  = "wgkeys-names@"  // applies it again once names can be looked up
+	deviceUnit = "wgkeys-device@" // applies it again when its interface is gone
+)
+
+var templates = []string{tunnelUnit, namesUnit, deviceUnit}
+
+// instance is the unit of a template for a tunnel; for "" it is the template itself.
+func instance(template, tunnel string) string { return template + tunnel + ".service" }
 
 func text(name string) []byte {
 	text, err := embedded.ReadFile("files/" + name)
@@ -185,9 +195,10 @@ func (s System) Enable(views []*tunnel.View) []Command {
 	}
 	commands := []Command{{Args: []string{"systemctl", "daemon-reload"}, Reads: true}}
 	for _, v := range views {
-		commands = append(commands, enable("wgkeys@"+v.Tunnel), enable("wgkeys-device@"+v.Tunnel, "--now", "--no-block"))
-		if named(v) {
-			commands = append(commands, enable("wgkeys-names@"+v.Tunnel))
+		needed := unitsOf(v)
+		commands = append(commands, enable(needed[0]), enable(instance(deviceUnit, v.Tunnel), "--now", "--no-block"))
+		for _, unit := range needed[1:] {
+			commands = append(commands, enable(unit))
 		}
 	}
 	return commands
@@ -197,7 +208,7 @@ func (s System) Enable(views []*tunnel.View) []Command {
 // not enabled although this host has them, as after the first apply of a second tunnel. Where it
 // has none, nobody has asked for that yet.
 func Missing(v *tunnel.View) (missing []string) {
-	template := unitNames[0] + "@.service"
+	template := instance(tunnelUnit, "")
 	if Find() != Systemd || !exists(filepath.Join(units, template), filepath.Join(shipped, template)) {
 		return nil
 	}
@@ -213,9 +224,9 @@ func Missing(v *tunnel.View) (missing []string) {
 // unitsOf are the units that have to start at boot for the tunnel of v. The one for a device in
 // user space is not among them: it does nothing for the others.
 func unitsOf(v *tunnel.View) []string {
-	all := []string{"wgkeys@" + v.Tunnel + ".service"}
+	all := []string{instance(tunnelUnit, v.Tunnel)}
 	if named(v) {
-		all = append(all, "wgkeys-names@"+v.Tunnel+".service")
+		all = append(all, instance(namesUnit, v.Tunnel))
 	}
 	return all
 }
@@ -223,11 +234,12 @@ func unitsOf(v *tunnel.View) []string {
 func inRunlevel(context.Context) bool { return exists("/etc/runlevels/default/wgkeys") }
 
 func enable(unit string, flags ...string) Command {
-	unit += ".service"
-	done := func(ctx context.Context) bool {
-		return exec.CommandContext(ctx, "systemctl", "--quiet", "is-enabled", unit).Run() == nil
-	}
+	done := func(ctx context.Context) bool { return isEnabled(ctx, unit) }
 	return Command{Args: append(append([]string{"systemctl", "enable"}, flags...), unit), done: done}
+}
+
+func isEnabled(ctx context.Context, unit string) bool {
+	return exec.CommandContext(ctx, "systemctl", "--quiet", "is-enabled", unit).Run() == nil
 }
 
 // named reports whether an endpoint is a name.

@@ -25,7 +25,7 @@ func Tunnels() (names []string) {
 
 // Disable are the commands after which nothing starts the tunnels any more. The tunnels are
 // down.
-func Disable(names []string) (commands []Command) {
+func Disable(tunnels []string) (commands []Command) {
 	if exists("/run/openrc/started/wgkeys") {
 		commands = append(commands, Command{Args: []string{"rc-service", "wgkeys", "stop"}})
 	}
@@ -35,9 +35,9 @@ func Disable(names []string) (commands []Command) {
 	if !exists(runtime) {
 		return commands
 	}
-	for _, name := range names {
-		for _, unit := range slices.Backward(unitNames) { // wgkeys@ last: the others depend on it
-			unit += "@" + name + ".service"
+	for _, tunnel := range tunnels {
+		for _, template := range slices.Backward(templates) { // wgkeys@ last: the others depend on it
+			unit := instance(template, tunnel)
 			commands = append(commands, Command{
 				Args: []string{"systemctl", "disable", "--now", unit},
 				done: func(ctx context.Context) bool { return isOff(ctx, unit) },
@@ -49,8 +49,22 @@ func Disable(names []string) (commands []Command) {
 
 // isOff reports whether a unit is neither running nor enabled.
 func isOff(ctx context.Context, unit string) bool {
-	return exec.CommandContext(ctx, "systemctl", "--quiet", "is-enabled", unit).Run() != nil &&
-		exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", unit).Run() != nil
+	return !isEnabled(ctx, unit) && exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", unit).Run() != nil
+}
+
+// Release are the commands after which systemd no longer brings a tunnel up at boot. The tunnel
+// stays up, and another program has it.
+func Release(tunnel string) (commands []Command) {
+	for _, template := range templates {
+		unit := instance(template, tunnel)
+		args := []string{"systemctl", "--quiet", "disable", unit}
+		if template != tunnelUnit { // to stop that one would take the tunnel down
+			args = append(args, "--now")
+		}
+		commands = append(commands, Command{Args: args,
+			done: func(ctx context.Context) bool { return !isEnabled(ctx, unit) }})
+	}
+	return commands
 }
 
 // Left are the files for the next boot that exist: those of every system, and for tunnels
