@@ -98,7 +98,7 @@ type Translation struct {
 	LastPort int        // of several
 	Unknown  bool       // what it gives is not known
 
-	// Of nftables' the registers that give it; 0: none.
+	// The registers that give it in nftables; 0: none.
 	AddrRegister, PortRegister, LastRegister uint32
 }
 

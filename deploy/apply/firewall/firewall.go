@@ -122,7 +122,7 @@ type Element struct {
 	Decides bool
 }
 
-// An Outcome is what may become of a packet, any of them.
+// An outcome is what may become of a packet: one of these, or any of several.
 type outcome byte
 
 const (
@@ -146,8 +146,8 @@ type Drop struct {
 // Drops returns where p is dropped on its way through hooks, or nil where it may
 // get through.
 func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
-	w := &walk{known: map[string]outcome{}, seen: seen{rules: r, packet: p, mark: p.firstMark(),
-		connMark: r.firstConnMark(p)}}
+	w := &walk{known: map[string]outcome{},
+		packetState: packetState{rules: r, packet: p, mark: p.firstMark(), connMark: r.firstConnMark(p)}}
 	index := r.indexed()
 	untracks, tracks := index.untracks, index.tracks[INet] || index.tracks[p.Family]
 	for _, hook := range hooks {
@@ -278,7 +278,7 @@ func (r *Ruleset) set(c *Chain, name string) *Set {
 
 // A walk is one packet's way through the rules.
 type walk struct {
-	seen
+	packetState
 	known   map[string]outcome // of chains that were walked already
 	entered []string           // those chains, in the order in which they were come to
 	certain bool               // it comes to this rule on every way through the base chain

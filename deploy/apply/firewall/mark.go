@@ -92,7 +92,7 @@ func (w *walk) certainly(matches truth, next, now bits) bits {
 }
 
 // ofConnection is the mark of the connection, if that is known by now.
-func (s *seen) ofConnection() bits {
+func (s *packetState) ofConnection() bits {
 	if !s.tracked {
 		return unknown(4)
 	}
@@ -124,7 +124,7 @@ func (w *walk) remarked(c *Chain) *Drop {
 }
 
 // hasMark is xt_mark_mtinfo1: a mark, a mask, and whether it is to be another.
-func (s *seen) hasMark(m Match) truth {
+func (s *packetState) hasMark(m Match) truth {
 	d := m.Data
 	if m.Name != "mark" || m.Revision != 1 || len(d) < 9 {
 		return maybe

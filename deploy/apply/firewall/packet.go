@@ -65,8 +65,9 @@ const (
 	typeLocal   = 2 // RTN_LOCAL
 )
 
-// A seen packet is what a chain sees of one, and what has become of it by then.
-type seen struct {
+// A packetState is a packet at one point of its way through the hooks, with what has become of
+// it so far.
+type packetState struct {
 	packet      Packet
 	rules       *Ruleset // of the host
 	hook        Hook
@@ -80,7 +81,7 @@ type seen struct {
 }
 
 // load is what e finds in the packet.
-func (s *seen) load(e Load) bits {
+func (s *packetState) load(e Load) bits {
 	switch e.From {
 	case Meta:
 		return s.meta(e.Key)
@@ -101,7 +102,7 @@ func (s *seen) load(e Load) bits {
 	return unknown(16)
 }
 
-func (s *seen) meta(key uint32) bits {
+func (s *packetState) meta(key uint32) bits {
 	p := s.packet
 	switch key {
 	case metaProtocol:
@@ -176,7 +177,7 @@ func (r *Ruleset) property(l Link, key uint32) bits {
 }
 
 // out is not decided before the packet is routed.
-func (s *seen) out() Link {
+func (s *packetState) out() Link {
 	if !s.routed() {
 		return Link{}
 	}
@@ -184,14 +185,14 @@ func (s *seen) out() Link {
 }
 
 // in is not kept until the packet leaves its interface.
-func (s *seen) in() Link {
+func (s *packetState) in() Link {
 	if s.hook == Egress {
 		return Link{}
 	}
 	return s.packet.In
 }
 
-func (s *seen) routed() bool { return s.hook != Ingress && s.hook != Prerouting }
+func (s *packetState) routed() bool { return s.hook != Ingress && s.hook != Prerouting }
 
 func (l Link) name() bits {
 	if l.Name == "" {
@@ -214,7 +215,7 @@ func (l Link) index() bits {
 	return exactly(binary.NativeEndian.AppendUint32(nil, n))
 }
 
-func (s *seen) conntrack(key uint32) bits {
+func (s *packetState) conntrack(key uint32) bits {
 	if !s.tracked {
 		return unknown(16)
 	}
@@ -246,7 +247,7 @@ func (p Packet) state() int {
 
 // network is the header of RFC 791 or RFC 8200. Before the packet is routed,
 // the destination may be one that is translated.
-func (s *seen) network() bits {
+func (s *packetState) network() bits {
 	p := s.packet
 	n, proto, source, dest := 20, 9, 12, 16
 	if p.Family == IPv6 {
@@ -264,7 +265,7 @@ func (s *seen) network() bits {
 }
 
 // transport has the ports, as TCP and UDP both have them.
-func (s *seen) transport() bits {
+func (s *packetState) transport() bits {
 	b := unknown(20)
 	for i, port := range []int{s.sourcePort(), s.packet.DestPort} {
 		if at := 2 * i; port != 0 {
@@ -275,7 +276,7 @@ func (s *seen) transport() bits {
 	return b
 }
 
-func (s *seen) sourcePort() int {
+func (s *packetState) sourcePort() int {
 	if s.renamed {
 		return 0
 	}

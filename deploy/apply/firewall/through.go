@@ -21,13 +21,14 @@ func (r *Ruleset) DropsBy(d *Drop, name string) bool {
 
 // alone walks a packet through one chain.
 func (r *Ruleset) alone(c *Chain, hook Hook, p Packet) outcome {
-	w := &walk{known: map[string]outcome{}, seen: seen{rules: r, packet: p, hook: hook, chainFamily: c.Family,
-		mark: p.firstMark(), connMark: r.firstConnMark(p), tracked: !r.indexed().untracks && hook != Ingress}}
+	w := &walk{known: map[string]outcome{},
+		packetState: packetState{rules: r, packet: p, hook: hook, chainFamily: c.Family, mark: p.firstMark(),
+			connMark: r.firstConnMark(p), tracked: !r.indexed().untracks && hook != Ingress}}
 	return w.chain(c, 0)
 }
 
-// Named returns the single destinations in a prefix that rules ask for before packets are
-// routed, each once. Of other addresses a rule that knows one says nothing.
+// Named returns the single addresses in a prefix that rules have as a destination before packets
+// are routed, each once. Such a rule does not match packets to other addresses.
 func (r *Ruleset) Named(within netip.Prefix) (list []netip.Addr) {
 	for _, c := range r.before() {
 		for _, rule := range c.Rules {

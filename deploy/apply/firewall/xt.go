@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // match evaluates one of iptables' own matches. Their data are structures of the kernel
 // (include/uapi/linux/netfilter/xt_*.h), in the byte order of the host.
-func (s *seen) match(m Match) truth {
+func (s *packetState) match(m Match) truth {
 	d := m.Data
 	u16 := func(at int) int { return int(binary.NativeEndian.Uint16(d[at:])) }
 	switch {
@@ -25,7 +25,7 @@ func (s *seen) match(m Match) truth {
 }
 
 // ofConntrack is xt_conntrack_mtinfo2 and 3: match_flags, invert_flags, state_mask.
-func (s *seen) ofConntrack(u16 func(int) int) truth {
+func (s *packetState) ofConntrack(u16 func(int) int) truth {
 	const state, alias = 1, 1 << 13 // XT_CONNTRACK_STATE, and the same asked for as "-m state"
 	if u16(146)&^alias != state {
 		return maybe
@@ -35,7 +35,7 @@ func (s *seen) ofConntrack(u16 func(int) int) truth {
 
 // inState reports whether the connection is in one of the states of mask. It is not known
 // whether its source is translated.
-func (s *seen) inState(mask int, invert bool) truth {
+func (s *packetState) inState(mask int, invert bool) truth {
 	const source, dest = 1 << 6, 1 << 7 // XT_CONNTRACK_STATE_SNAT, _DNAT
 	if mask &^= dest; !s.tracked || mask&source != 0 {
 		return maybe
@@ -45,7 +45,7 @@ func (s *seen) inState(mask int, invert bool) truth {
 
 // ports are xt_udp's and xt_tcp's: two source ports, two destination ports, and
 // for TCP an option and flags; what is inverted comes last.
-func (s *seen) ports(name string, d []byte, u16 func(int) int) truth {
+func (s *packetState) ports(name string, d []byte, u16 func(int) int) truth {
 	inverted := d[8]
 	if name == "tcp" {
 		if len(d) < 12 || d[8] != 0 || d[9] != 0 { // option, flags
@@ -65,7 +65,7 @@ func (s *seen) ports(name string, d []byte, u16 func(int) int) truth {
 
 // addrtype is xt_addrtype_info_v1: types of the source, types of the destination, and
 // flags; in the first revision there are two words instead, which invert.
-func (s *seen) addrtype(revision int, d []byte, u16 func(int) int) truth {
+func (s *packetState) addrtype(revision int, d []byte, u16 func(int) int) truth {
 	const local, invertDest = 1 << 2, 1 << 1 // XT_ADDRTYPE_LOCAL, _INVERT_DEST
 	source, dest, flags := u16(0), u16(2), binary.NativeEndian.Uint32(d[4:])
 	if revision == 0 {
@@ -93,7 +93,7 @@ func inPorts(port, first, last int) truth {
 
 // multiport is xt_multiport_v1: which ports, how many, fifteen of them, and for each
 // whether it begins a range.
-func (s *seen) multiport(d []byte, u16 func(int) int) truth {
+func (s *packetState) multiport(d []byte, u16 func(int) int) truth {
 	const destination = 1 // XT_MULTIPORT_DESTINATION
 	if d[0] != destination || s.packet.DestPort == 0 {
 		return maybe

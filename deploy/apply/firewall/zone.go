@@ -26,8 +26,9 @@ func (r *Ruleset) Zone(c *Chain, in Link) string {
 		return ""
 	}
 	p := Packet{Family: c.Family, Protocol: protocolUDP, In: in, Local: true}
-	w := &walk{known: map[string]outcome{}, seen: seen{rules: r, packet: p, hook: Input, chainFamily: c.Family,
-		tracked: true, mark: unknown(4), connMark: unknown(4)}}
+	w := &walk{known: map[string]outcome{},
+		packetState: packetState{rules: r, packet: p, hook: Input, chainFamily: c.Family, tracked: true,
+			mark: unknown(4), connMark: unknown(4)}}
 	w.chain(base, 0)
 	for _, name := range slices.Backward(w.entered) {
 		zone, ok := strings.CutPrefix(name, prefix+"IN_")
