@@ -118,35 +118,35 @@ func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 // A handover is a tunnel on its way from another program to wgkeys, or back. The record says how
 // far it is.
 type handover struct {
-	*Host
-	*former.Record
+	h *Host
+	r *former.Record
 }
 
 func (o handover) take(ctx context.Context, t *TakeOver) error {
-	if err := o.Save(); err != nil { // first: from then on it can be undone
+	if err := o.r.Save(); err != nil { // first: from then on it can be undone
 		return err
 	}
-	if err := o.s.TakeOver(); err != nil {
+	if err := o.h.s.TakeOver(); err != nil {
 		return err
 	}
 	if err := o.passMarks(); err != nil {
 		return err
 	}
-	if err := o.s.Take(ctx, withoutManagers(t.Plan), apply.Run, TestOnlyKernel); err != nil {
+	if err := o.h.s.Take(ctx, withoutManagers(t.Plan), apply.Run, TestOnlyKernel); err != nil {
 		return err
 	}
 	if err := o.letGo(ctx, t); err != nil {
 		return err
 	}
-	plan, err := o.s.Plan(ctx, o.wanted.view)
+	plan, err := o.h.s.Plan(ctx, o.h.wanted.view)
 	if err != nil {
 		return err
 	}
-	if _, err = o.Apply(ctx, plan); err != nil {
+	if _, err = o.h.Apply(ctx, plan); err != nil {
 		return err
 	}
-	o.Done = true
-	return errors.Join(o.release(), o.Save())
+	o.r.Done = true
+	return errors.Join(o.release(), o.r.Save())
 }
 
 // letGo makes the program that has the tunnel release it. What a running program removes
@@ -156,18 +156,18 @@ func (o handover) letGo(ctx context.Context, t *TakeOver) error {
 		if err := o.hold(ctx); err != nil {
 			return err
 		}
-		plan, err := o.s.Plan(ctx, o.wanted.view)
+		plan, err := o.h.s.Plan(ctx, o.h.wanted.view)
 		if err != nil {
 			return err
 		}
-		if err := o.s.Take(ctx, plan, apply.Run, TestOnlyKernel); err != nil {
+		if err := o.h.s.Take(ctx, plan, apply.Run, TestOnlyKernel); err != nil {
 			return err
 		}
 	}
 	if t.From == nil {
 		return nil
 	}
-	return t.From.LetGo(ctx, o.Record)
+	return t.From.LetGo(ctx, o.r)
 }
 
 // tellsOne reports whether a program that manages the interface has to be told: its file
@@ -181,12 +181,12 @@ func tellsOne(plan *apply.Plan) bool {
 
 // hold adds the stand-ins and waits until packets to them arrive.
 func (o handover) hold(ctx context.Context) error {
-	o.Held = true
-	if err := o.Save(); err != nil {
+	o.r.Held = true
+	if err := o.r.Save(); err != nil {
 		return err
 	}
-	if err := o.s.StandIn(ctx, o.Link, o.Was); err != nil {
-		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", o.Link, "")
+	if err := o.h.s.StandIn(ctx, o.r.Link, o.r.Was); err != nil {
+		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", o.r.Link, "")
 	}
 	return nil
 }
@@ -194,29 +194,29 @@ func (o handover) hold(ctx context.Context) error {
 // passMarks lets packets with the mark of the other program pass, until release: its firewall
 // goes after its rules, and comes back before them.
 func (o handover) passMarks() error {
-	if !slices.ContainsFunc(o.Was.Rules, func(rule apply.Rule) bool { return rule.NotMark.Value != 0 }) {
+	if !slices.ContainsFunc(o.r.Was.Rules, func(rule apply.Rule) bool { return rule.NotMark.Value != 0 }) {
 		return nil
 	}
-	o.Held = true
-	if err := o.Save(); err != nil {
+	o.r.Held = true
+	if err := o.r.Save(); err != nil {
 		return err
 	}
-	if err := linux.PassMarks(o.Was); err != nil {
-		return fault.Wrap(err, "cannot let packets pass with the mark of tunnel", o.Link, "")
+	if err := linux.PassMarks(o.r.Was); err != nil {
+		return fault.Wrap(err, "cannot let packets pass with the mark of tunnel", o.r.Link, "")
 	}
 	return nil
 }
 
 // release removes the stand-ins, where there are any.
 func (o handover) release() error {
-	if !o.Held {
+	if !o.r.Held {
 		return nil
 	}
-	if err := errors.Join(o.s.EndStandIn(o.Link, o.Was), linux.EndPassMarks(o.Was)); err != nil {
-		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", o.Link, "")
+	if err := errors.Join(o.h.s.EndStandIn(o.r.Link, o.r.Was), linux.EndPassMarks(o.r.Was)); err != nil {
+		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", o.r.Link, "")
 	}
-	o.Held = false
-	return o.Save()
+	o.r.Held = false
+	return o.r.Save()
 }
 
 // withoutManagers leaves out the steps that tell network managers about the interface: one
@@ -261,35 +261,35 @@ func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 }
 
 func (o handover) giveBack(ctx context.Context) (*apply.Plan, error) {
-	there := o.s.Has(o.Link)
+	there := o.h.s.Has(o.r.Link)
 	if there {
 		if err := o.passMarks(); err != nil {
 			return nil, err
 		}
 	}
-	if err := o.Return(ctx, there); err != nil {
+	if err := o.r.Return(ctx, there); err != nil {
 		return nil, err
 	}
-	if there && former.Resumes(o.Manager) {
+	if there && former.Resumes(o.r.Manager) {
 		if err := o.hold(ctx); err != nil {
 			return nil, err
 		}
 	}
-	plan, err := o.s.PlanGiveBack(ctx, o.Link, o.Was)
+	plan, err := o.h.s.PlanGiveBack(ctx, o.r.Link, o.r.Was)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
+	if err := o.h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
 		return nil, err
 	}
 	var resumed error
 	if there {
-		resumed = o.Resume(ctx)
+		resumed = o.r.Resume(ctx)
 	}
-	if err := errors.Join(resumed, o.release(), kept.Forget(o.Link), participant.Forget(o.Link)); err != nil {
+	if err := errors.Join(resumed, o.release(), kept.Forget(o.r.Link), participant.Forget(o.r.Link)); err != nil {
 		return nil, err
 	}
-	if err := o.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := o.r.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	return plan, nil

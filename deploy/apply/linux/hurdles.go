@@ -24,14 +24,14 @@ func (o observation) hurdles(link netlink.Link) error {
 	h := &o.s.Hurdles
 	if os.Geteuid() == 0 {
 		h.NoRight = !mayChangeNetwork()
-		h.Fixed = o.sys.Fixed(o.s.Sysctls)
+		h.Fixed = o.k.sys.Fixed(o.s.Sysctls)
 		if link == nil {
 			h.NoTunnels = noTunnels()
 		}
 	}
-	h.NoIPv6 = noIPv6(o.sys, o.view.Tunnel)
+	h.NoIPv6 = noIPv6(o.k.sys, o.view.Tunnel)
 	o.port()
-	return observeSameAddresses(o.nl, link, o.s, o.view)
+	return observeSameAddresses(o.k.nl, link, o.s, o.view)
 }
 
 // noTunnels returns why no interface can be made, or "". One takes WireGuard, which the
@@ -87,12 +87,12 @@ func (o observation) port() {
 	if wanted == 0 || up && o.s.Device.ListenPort == wanted {
 		return
 	}
-	h.PortOwner, o.s.PortTaken = port.Owner(o.nl, o.wg, wanted)
+	h.PortOwner, o.s.PortTaken = port.Owner(o.k.nl, o.k.wg, wanted)
 	if h.PortOwner == "tunnel "+o.view.Tunnel { // in user space: it keeps its old port for a while
 		o.s.PortTaken, h.PortOwner = false, ""
 	}
 	if other, ok := strings.CutPrefix(h.PortOwner, "tunnel "); ok {
-		has := o.wg.ListenPort(other)
+		has := o.k.wg.ListenPort(other)
 		h.PortLeft = has != 0 && has != wanted
 	}
 }

@@ -35,7 +35,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View,
 
 // An observation reads the state of the kernel around one tunnel.
 type observation struct {
-	*Kernel
+	k    *Kernel
 	s    *apply.State
 	name string
 	view *tunnel.View    // nil: none is wanted
@@ -43,7 +43,7 @@ type observation struct {
 }
 
 func (o observation) read(ctx context.Context, entries journal.Entries) error {
-	l, err := o.links.Find(o.name)
+	l, err := o.k.links.Find(o.name)
 	if err != nil {
 		return err
 	}
@@ -58,26 +58,26 @@ func (o observation) read(ctx context.Context, entries journal.Entries) error {
 	}
 	services.ObserveManagers(ctx, o.name, o.s, o.view)
 	services.ObserveResolver(o.name, o.s, o.view, o.few)
-	if err := o.sys.Observe(o.name, o.s, o.view, o.few); err != nil {
+	if err := o.k.sys.Observe(o.name, o.s, o.view, o.few); err != nil {
 		return err
 	}
-	needs.Observe(o.nl, RunDir, o.name, o.s, o.view, o.few)
-	observeThreads(o.sys, o.name, o.view, o.s)
+	needs.Observe(o.k.nl, RunDir, o.name, o.s, o.view, o.few)
+	observeThreads(o.k.sys, o.name, o.view, o.s)
 	if o.view == nil {
 		return nil
 	}
 	if err := o.hurdles(l); err != nil {
 		return err
 	}
-	o.wg.ReadKeyFiles(o.view, o.s)
-	o.names.Observe(ctx, o.view, o.s, entries)
-	if err := path.Observe(o.name, o.routes.Narrow(), o.s, o.view, entries, o.wg.Next); err != nil {
+	o.k.wg.ReadKeyFiles(o.view, o.s)
+	o.k.names.Observe(ctx, o.view, o.s, entries)
+	if err := path.Observe(o.name, o.k.routes.Narrow(), o.s, o.view, entries, o.k.wg.Next); err != nil {
 		return err
 	}
 	policyRouting := apply.NeedsPolicyRouting(o.view, o.s)
 	o.s.Labels = o.s.Labels || policyRouting && nft.CanLabel(o.name)
 	if o.view.Masquerade != nil || policyRouting {
-		return interfaces.ObserveInner(o.nl, o.name, o.s)
+		return interfaces.ObserveInner(o.k.nl, o.name, o.s)
 	}
 	return nil
 }
@@ -86,9 +86,9 @@ func (o observation) read(ctx context.Context, entries journal.Entries) error {
 func (o observation) tunnel(l netlink.Link) error {
 	if o.view != nil {
 		expected := max(len(o.view.Peers), len(o.view.Routes)) + 16
-		o.wg.Expect(expected)
-		o.routes.Expect(expected)
-		if err := o.routes.Observe(o.s.LinkIndex, o.view, o.s); err != nil {
+		o.k.wg.Expect(expected)
+		o.k.routes.Expect(expected)
+		if err := o.k.routes.Observe(o.s.LinkIndex, o.view, o.s); err != nil {
 			return err
 		}
 	}
@@ -101,21 +101,21 @@ func (o observation) tunnel(l netlink.Link) error {
 // routing reads what decides how the host routes a packet and whether it passes: the uplinks,
 // the rules, the unreachable routes and the packet filters.
 func (o observation) routing() error {
-	if err := interfaces.ObserveUplinks(o.nl, o.s, o.view, o.few); err != nil {
+	if err := interfaces.ObserveUplinks(o.k.nl, o.s, o.view, o.few); err != nil {
 		return err
 	}
-	if err := path.Arrivals(o.nl, o.s.Uplinks); err != nil {
+	if err := path.Arrivals(o.k.nl, o.s.Uplinks); err != nil {
 		return err
 	}
-	if err := rule.Observe(o.nl, o.s, o.view, o.few); err != nil {
+	if err := rule.Observe(o.k.nl, o.s, o.view, o.few); err != nil {
 		return err
 	}
-	if err := o.routes.ObserveUnreachable(o.s, o.few); err != nil {
+	if err := o.k.routes.ObserveUnreachable(o.s, o.few); err != nil {
 		return err
 	}
 	if o.view != nil {
-		o.s.Ways, o.s.IPsec = path.Ways(o.nl, o.view), path.IPsec()
-		through, err := path.Through(o.nl, o.view, o.s.LinkIndex)
+		o.s.Ways, o.s.IPsec = path.Ways(o.k.nl, o.view), path.IPsec()
+		through, err := path.Through(o.k.nl, o.view, o.s.LinkIndex)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (o observation) routing() error {
 	if err := observeFilter(o.name, o.view, o.s, o.few); err != nil {
 		return err
 	}
-	return observeFirewall(o.nl, o.s, o.view)
+	return observeFirewall(o.k.nl, o.s, o.view)
 }
 
 // withoutLists returns the entries other than those of peers and routes. There may be ten
@@ -147,7 +147,7 @@ func (o observation) renamed(l netlink.Link, number int) error {
 	if number == 0 || number == o.s.LinkIndex {
 		return nil
 	}
-	ours, err := o.nl.LinkByIndex(number)
+	ours, err := o.k.nl.LinkByIndex(number)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil
 	}
@@ -173,15 +173,15 @@ func (o observation) link(l netlink.Link) error {
 		return nil
 	}
 	if a.MasterIndex != 0 {
-		if master, err := o.nl.LinkByIndex(a.MasterIndex); err == nil {
+		if master, err := o.k.nl.LinkByIndex(a.MasterIndex); err == nil {
 			o.s.Master = master.Attrs().Name
 		}
 	}
-	if err := o.wg.Ask(a.Name, o.s.Link.Kind); err != nil {
+	if err := o.k.wg.Ask(a.Name, o.s.Link.Kind); err != nil {
 		return translate(err)
 	}
-	if err := o.links.ObserveAddresses(l, o.s); err != nil {
+	if err := o.k.links.ObserveAddresses(l, o.s); err != nil {
 		return err
 	}
-	return translate(o.wg.Observe(a.Name, o.s)) // last, because its answer takes longest
+	return translate(o.k.wg.Observe(a.Name, o.s)) // last, because its answer takes longest
 }
