@@ -25,17 +25,36 @@ func TestReadmeMap(t *testing.T) {
 			t.Errorf("there is no package %s", dir)
 		}
 	}
-	for _, below := range []string{"keyring", "vault", "deploy", "cmd/internal"} {
-		sources, err := filepath.Glob(filepath.Join("../..", below, "*/*.go"))
-		if err != nil || len(sources) == 0 {
-			t.Fatalf("%s: %v", below, err)
-		}
-		for _, source := range sources {
-			if dir := below + "/" + filepath.Base(filepath.Dir(source)); !strings.Contains(packages, "\n"+dir+" ") {
-				t.Errorf("the map has no %s", dir)
-			}
+	for _, dir := range ourPackages(t) {
+		switch parent := filepath.Dir(dir); {
+		case strings.Contains("\n"+packages, "\n"+dir+" "):
+		case strings.HasPrefix(dir, "deploy/apply/linux/"), parent == "deploy/tunnel" && isFormat(t, dir):
+		default:
+			t.Errorf("the map has no %s", dir)
 		}
 	}
+}
+
+// ourPackages are the folders with sources of the program, without those of laboratories and tests.
+func ourPackages(t *testing.T) (dirs []string) {
+	t.Helper()
+	eachSource(t, func(path string, _ *ast.File) { dirs = append(dirs, filepath.Dir(path)) })
+	slices.Sort(dirs)
+	dirs = slices.Compact(dirs)
+	if len(dirs) < 50 {
+		t.Errorf("only %d packages", len(dirs))
+	}
+	return dirs
+}
+
+// isFormat reports whether package formats lists the package of dir.
+func isFormat(t *testing.T, dir string) bool {
+	t.Helper()
+	list, err := os.ReadFile("../../deploy/tunnel/formats/formats.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(list), `"`+module+dir+`"`)
 }
 
 // walk follows CONTRIBUTING.md through the functions: each one is there, and calls the next

@@ -1,9 +1,12 @@
-// Package files reads and writes the files of a repository, and nothing outside of it: a
-// symbolic link that leads out of the repository is refused, since links come with git,
-// from people who need not be trusted with the rest of the machine.
+// Package files is the one place that replaces and locks files, so that a crash leaves each of
+// them as it was or as it is to be.
 //
-// Every root is a repository's folder, and every path lies below it. Errors do not name the
-// path: the caller knows the full one.
+// A function with a root is for the files of a repository, which is the folder root, and every
+// path lies below it. Such a function refuses a symbolic link that leads out of the repository,
+// since links come with git, from people who need not be trusted with the rest of the machine.
+// The others, such as [Replace], are for the machine's own files.
+//
+// Errors do not name the path: the caller knows the full one.
 package files
 
 import (

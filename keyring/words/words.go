@@ -1,4 +1,5 @@
-// Package words quotes for a shell, and finds the nearest known word.
+// Package words quotes for a shell, finds the nearest known word, and spells the command lines of
+// hints.
 package words
 
 import (
