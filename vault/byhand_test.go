@@ -47,7 +47,7 @@ func TestByHand(t *testing.T) {
 	}
 }
 
-// TestByHandMismatch: two keys for one pair are told, and both files stay.
+// TestByHandMismatch: two keys for one pair are reported, and both files stay.
 func TestByHandMismatch(t *testing.T) {
 	x := newTeam(t)
 	r := rekeyByHand(t, x, newPSK(t), newPSK(t))

@@ -39,7 +39,7 @@ addresses = ["10.9.0.2/32", "fd00:9::2/128"]
 `
 
 // A laptop comes into a house that has the network of the office: what the tunnel
-// cannot have is told by plan, apply and status, all else works, and in the next
+// cannot have is reported by plan, apply and status, all else works, and in the next
 // house it has it. The house may also come after the tunnel.
 func TestLabApplySameNetwork(t *testing.T) {
 	t.Parallel()

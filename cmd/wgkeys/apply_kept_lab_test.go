@@ -10,7 +10,7 @@ import (
 )
 
 // TestLabApplyKeptUnreadable: shale has a view for its next boot that it cannot read, as a newer
-// wgkeys or a full disk leaves one. That is told before the boot, nothing is changed halfway, and
+// wgkeys or a full disk leaves one. That is reported before the boot, nothing is changed halfway, and
 // what is printed mends it.
 func TestLabApplyKeptUnreadable(t *testing.T) {
 	t.Parallel()
@@ -78,7 +78,7 @@ func unreadable(u *labtest.Users, why string) {
 }
 
 // TestLabApplyNotEnabled: shale has the units of systemd, as of another tunnel or of a package. A
-// tunnel that they do not bring up is told of once: when it is new, and when it needs more.
+// tunnel that they do not bring up is reported once: when it is new, and when it needs more.
 func TestLabApplyNotEnabled(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)

@@ -253,7 +253,7 @@ func TestLabApplyResolverInsideAtBoot(t *testing.T) {
 	shaleAnswers(u, "with a network")
 }
 
-// TestLabApplyResolverThatFails: another program's trouble with resolvers is told and
+// TestLabApplyResolverThatFails: another program's trouble with resolvers is reported and
 // found, and takes no tunnel down.
 func TestLabApplyResolverThatFails(t *testing.T) {
 	u := newNamed(t, `dns = ["10.9.0.1"]`+"\n")

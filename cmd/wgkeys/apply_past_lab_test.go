@@ -22,7 +22,7 @@ addresses = ["10.7.0.2/24", "fd07::2/64"]
 `
 
 // TestLabApplyPastTheTunnel: packets for a peer that the host itself keeps, or sends
-// elsewhere, are told of by plan and status, and no longer once that is mended.
+// elsewhere, are reported by plan and status, and no longer once that is mended.
 func TestLabApplyPastTheTunnel(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)
@@ -58,7 +58,7 @@ func TestLabApplyPastTheTunnel(t *testing.T) {
 }
 
 // TestLabApplyGatewayInside: a gateway of the host's in a part of its network that the tunnel
-// has a route to is told of, and no longer once it has a route of its own.
+// has a route to is reported, and no longer once it has a route of its own.
 func TestLabApplyGatewayInside(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)
@@ -77,7 +77,7 @@ func TestLabApplyGatewayInside(t *testing.T) {
 	}
 }
 
-// TestLabApplyMasqueradesByNothing: an uplink to masquerade on that is not there is told of.
+// TestLabApplyMasqueradesByNothing: an uplink to masquerade on that is not there is reported.
 func TestLabApplyMasqueradesByNothing(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)
@@ -154,7 +154,7 @@ func TestLabApplyTwoUplinks(t *testing.T) {
 }
 
 // TestLabApplyIPsecThrough: a policy of IPsec that blocks what a router forwards from its peers is
-// told of, and one that blocks others, or comes behind one that passes them, is not.
+// reported, and one that blocks others, or comes behind one that passes them, is not.
 func TestLabApplyIPsecThrough(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)

@@ -106,7 +106,7 @@ const readOnlyRun = "mount -t tmpfs -o ro none /run/wgkeys"
 
 const withoutSysctl = "mv /run/wg0.toml tunnels/wg0.toml"
 
-// Each trouble is told in one error and one hint, and nothing was touched.
+// Each trouble is reported in one error and one hint, and nothing was touched.
 func TestLabApplyRefuses(t *testing.T) {
 	u := labtest.FirstUsers(t)
 	if err := u.Shale.WriteFile("/run/basalt.key", []byte(u.Read(u.Basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {

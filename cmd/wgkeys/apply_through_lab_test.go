@@ -153,7 +153,7 @@ func throughCases(tool string) []throughCase {
 		{"Docker 27", with(tool, docker27), without(tool), reachContainer, []string{
 			"IPv4 from the tunnel to eth0, " + toContainer + ", " + toGuest,
 			"IPv4 answers from eth0 to the tunnel, IPv4 answers from 192.168.122.0/24 on virbr0 to the tunnel"}, byThemselves},
-		{"Docker 27, what is told of already", with(tool, docker27+"; $X -I DOCKER-USER -i wg0 -j ACCEPT; "+
+		{"Docker 27, what is reported already", with(tool, docker27+"; $X -I DOCKER-USER -i wg0 -j ACCEPT; "+
 			"$X -I DOCKER-USER -o wg0 -m conntrack --ctstate ESTABLISHED -j ACCEPT"), without(tool), reachContainer, nil, ""},
 		{"libvirt, started after Docker", docker28(tool, "") + "\n" + libvirts(tool, "192.168.122.0/24", answersOnly),
 			without(tool), reachGuest, []string{toContainer, toGuest}, ""},
@@ -246,7 +246,7 @@ func routesThrough(u *labtest.Users) {
 			if strings.Contains(said, part) != strings.Contains(c.set, "own0") {
 				t.Errorf("plan says\n%s", said)
 			}
-			// What this host itself sends is told of as well, where rp_filter looks at its way.
+			// What this host itself sends is reported as well, where rp_filter looks at its way.
 			past := strings.Count(said, "past the tunnel, since another rule or route comes first")
 			if past > 0 != (c.name == "rp_filter") {
 				t.Errorf("plan says\n%s", said)

@@ -25,7 +25,7 @@ keepalive = 25
 `
 
 // TestLabImportLive: what runs on hosts, here and over ssh, becomes the tunnel file that
-// the files of its program become. Where the two differ the kernel counts, and it is told.
+// the files of its program become. Where the two differ the kernel counts, and that is reported.
 // Without the files the kernel tells alone. Nothing on the hosts changes.
 func TestLabImportLive(t *testing.T) {
 	u := labtest.NewUsers(t)

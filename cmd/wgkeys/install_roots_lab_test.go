@@ -270,7 +270,7 @@ func (r *root) sandboxed() {
 
 // TestLabInstallArm64: a host of another architecture gets the program for it from a folder,
 // and without one says what to do. qemu-user runs it; what it does of netlink and tun is not
-// enough for a tunnel, which is told and leaves nothing. Recorded in doc/measured/install.md.
+// enough for a tunnel, which is reported and leaves nothing. Recorded in doc/measured/install.md.
 func TestLabInstallArm64(t *testing.T) {
 	if !long("installs") {
 		t.Skip("it takes -long installs, and the roots that make installs makes")

@@ -16,7 +16,7 @@ import (
 // BenchmarkMoving is `make moving`: one import of ten thousand peers beside `wg setconf`,
 // which reads the same and then finds no interface, and one export of a thousand hosts
 // beside the writing of the same bytes. The clock tells of the machine's other work too, so
-// processor time is told beside it; neither decides anything. doc/measured/moving.md records
+// processor time is printed beside it; neither decides anything. doc/measured/moving.md records
 // it.
 func BenchmarkMoving(b *testing.B) {
 	if testing.Short() {

@@ -113,7 +113,7 @@ type faultSweep struct {
 	ended   map[string]int           // by the key that was in use then
 }
 
-// list has the steps of an undisturbed rotation told.
+// list prints the steps of an undisturbed rotation.
 func (s *faultSweep) list(m *labtest.Mesh, of *lab.Host) {
 	m.Helper()
 	for _, h := range m.Hosts {
@@ -122,7 +122,7 @@ func (s *faultSweep) list(m *labtest.Mesh, of *lab.Host) {
 	rotateKey(m, of, s.flags)
 	host := slices.Index(m.Hosts, of)
 	for on, h := range m.Hosts {
-		m.Until("the parts to end", func() bool { return partsOn(m, h) == "" })
+		m.Until("the participants to end", func() bool { return participantsOn(m, h) == "" })
 		var seen []string
 		for point := range strings.Lines(m.Read(h, faulttest.StepsFile)) {
 			if point = strings.TrimSpace(point); !slices.Contains(seen, point) {
@@ -381,8 +381,8 @@ func isKept(m *labtest.Mesh, h *lab.Host, public string, onHost bool) {
 	}
 }
 
-// partsOn are the processes of a host that play in a rotation.
-func partsOn(m *labtest.Mesh, h *lab.Host) string {
+// participantsOn are the processes of a host that take part in a rotation.
+func participantsOn(m *labtest.Mesh, h *lab.Host) string {
 	m.Helper()
 	return m.Must(h, strings.Replace(killParticipant, "kill -9", "echo", 1))
 }
@@ -391,7 +391,7 @@ func partsOn(m *labtest.Mesh, h *lab.Host) string {
 func noRotation(m *labtest.Mesh) {
 	m.Helper()
 	for _, h := range m.Hosts {
-		m.Until("the parts on "+h.Name()+" to end", func() bool { return partsOn(m, h) == "" })
+		m.Until("the participants on "+h.Name()+" to end", func() bool { return participantsOn(m, h) == "" })
 		left := m.Must(h, "find /etc/wireguard -name '*next*'; nft list tables | grep hold || true")
 		if left != "" {
 			m.Errorf("left on %s: %s", h.Name(), left)

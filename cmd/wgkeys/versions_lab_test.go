@@ -91,7 +91,7 @@ func olderDiagnosis(u *labtest.Users) {
 }
 
 // olderView: what the older program does not know is not left out silently, and what
-// else is known of the host is told.
+// else is known of the host is reported.
 func olderView(u *labtest.Users) {
 	u.Helper()
 	defer u.Tunnel(demo.FirstTunnel)

@@ -287,9 +287,9 @@ func spelledFamily(f firewall.Family) string {
 	return "IPv4"
 }
 
-// outside are the uplinks of a family or, where there are none, the other networks
-// that the host has an address in, if nothing at all passes to them, nor from peer to
-// peer. To some of several, as to those of containers, it may be closed on purpose.
+// outsideLinks are the uplinks of a family or, if there are none, the other networks in which
+// the host has an address. The latter count only if nothing passes to any of them, nor from
+// peer to peer: the way to some of them, such as those of containers, may be closed on purpose.
 func outsideLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
@@ -321,8 +321,8 @@ func outsideLinks(p *planner, family firewall.Family) []firewall.Link {
 	return others
 }
 
-// inside is the shortest prefix that has all that the peers are allowed of a family,
-// and how many of them are allowed any. It is none where that may be anything.
+// insidePrefix is the shortest prefix that contains all addresses of a family that the peers
+// are allowed, and how many of the peers are allowed any. It is none where that may be anything.
 func insidePrefix(p *planner, family firewall.Family) (common netip.Prefix, peers int) {
 	for i := range p.view.Peers {
 		any := false

@@ -37,13 +37,13 @@ func otherRoute(prefix, link string, metric int, origin apply.Origin) apply.Othe
 		Origin: origin}
 }
 
-// TestRoutesBeside: a route of another interface to a prefix of the tunnel's is told,
+// TestRoutesBeside: a route of another interface to a prefix of the tunnel's is reported,
 // whichever of the two wins, and only one that is in the way keeps the tunnel's away.
 func TestRoutesBeside(t *testing.T) {
 	ours := "ip -4 route add 10.20.0.0/16 "
 	for name, c := range map[string]struct {
 		route         apply.OtherRoute
-		finding, note string // what is told
+		finding, note string // what is reported
 		fails         string
 		without       string // the step that there is not
 	}{

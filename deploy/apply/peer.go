@@ -11,7 +11,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Peer is a peer of a device. Its preshared key is told by its fingerprint,
+// A Peer is a peer of a device. Its preshared key is known by its fingerprint,
 // [keyring.PresharedKey.Fingerprint].
 type Peer struct {
 	PublicKey        keyring.PublicKey

@@ -50,7 +50,7 @@ func wantFilter(p *planner) *Filter {
 }
 
 // findNoUplink finds that none of the uplinks to masquerade on is there: it was renamed, or the
-// name is a slip. Of several, one may come and go.
+// name is a slip. If there are several, one of them may come and go.
 func findNoUplink(p *planner) {
 	if p.view.Masquerade == nil || !p.view.Forward || len(p.view.MasqueradeBy) == 0 {
 		return

@@ -171,7 +171,7 @@ func TestAstray(t *testing.T) {
 	}
 }
 
-// TestAstrayNarrow: of narrow routes the first is told, with how many others there are, but for
+// TestAstrayNarrow: of narrow routes the first is reported, with how many others there are, but for
 // those that another interface has too.
 func TestAstrayNarrow(t *testing.T) {
 	v := view(t, besideTunnel, "a", nil)

@@ -9,8 +9,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// Of ten thousand peers nearly all are as wanted. What follows finds those without
-// making anything: no change that is thrown away, no map that nobody asks.
+// Nearly all of ten thousand peers are as wanted. What follows finds those without allocating
+// anything: no change that is thrown away, no map in which nothing is looked up.
 
 // settled reports whether a peer needs no change, for sure: where it is not sure,
 // [planner.peerChange] finds out.

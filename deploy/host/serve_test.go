@@ -3,7 +3,7 @@ package host
 import "testing"
 
 // TestServeUnknownKey: to a controller, which is newer, the key of its view that this host does
-// not know is told as such.
+// not know is reported as such.
 func TestServeUnknownKey(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"format": 1, "tunnel": "wg0", "of_tomorrow": true}`:               "of_tomorrow",

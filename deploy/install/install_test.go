@@ -275,7 +275,7 @@ func TestLoginShells(t *testing.T) {
 	}
 }
 
-// TestFirst: another wgkeys that the host's PATH has first is told of.
+// TestFirst: another wgkeys that the host's PATH has first is reported.
 func TestFirst(t *testing.T) {
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "wgkeys"), []byte(older), 0o755); err != nil {

@@ -18,7 +18,7 @@ import (
 const askpassMark = "WGKEYS_ASKPASS"
 
 // Askpass is the program that ssh starts to tell the user something, or to ask. It reports
-// false if this process is none. What is to be told it writes to stderr, until ssh kills it;
+// false if this process is none. What the user is to see it writes to stderr, until ssh kills it;
 // it answers no question, since ssh asks on the terminal itself.
 func Askpass(args []string, stderr io.Writer) (code int, yes bool) {
 	mark := os.Getenv(askpassMark)

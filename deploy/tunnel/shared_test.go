@@ -20,7 +20,7 @@ routes = ["10.20.0.0/16"]
 addresses = ["10.9.0.2/24"]
 `
 
-// TestShared: what one host wants for two tunnels is told, and only that.
+// TestShared: what one host wants for two tunnels is reported, and only that.
 func TestShared(t *testing.T) {
 	apart := strings.NewReplacer("10.9.0.", "10.9.1.", "10.20.", "10.21.", `endpoint = "192.0.2.1"`,
 		`endpoint = "192.0.2.1"`+"\nlisten_port = 51821").Replace(sharedHub)

@@ -46,7 +46,7 @@ func TestNotInterrupted(t *testing.T) {
 	}
 }
 
-// A failure of its own is told at once, and one that the run's end caused as well.
+// A failure of its own is reported at once, and one that the run's end caused as well.
 func TestNobodyWaitsForAFailure(t *testing.T) {
 	running := make(chan struct{})
 	for _, script := range []string{"exit 1", "kill -KILL $$"} {

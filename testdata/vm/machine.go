@@ -111,9 +111,9 @@ func (m machine) run() (int, error) {
 
 // arguments are QEMU's. It emulates even where there is KVM: a nested one that
 // is not complete ends QEMU at an assertion. -cpu max has a random number
-// generator, without which the guest would wait for entropy. Of an instruction that
-// repeats itself each turn counts: without erms and fsrm the kernel clears and copies
-// eight bytes a turn, not one.
+// generator, without which the guest would wait for entropy. Each repetition of a string
+// instruction counts as one: without erms and fsrm the kernel clears and copies eight bytes
+// with each, not one.
 //
 // The guest's clock counts instructions, 2^shift nanoseconds each, and goes with
 // the host's only while the guest sleeps. However slow the emulation and however

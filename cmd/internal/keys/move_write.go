@@ -17,8 +17,9 @@ import (
 
 // Write writes the new files, then the tunnel files, and removes the old ones at the end:
 // if it is interrupted, every key exists under one of its names, and the same command does
-// the rest. Of a tunnel's files the drop-ins come before the one that all tunnels have, so that
-// the new tunnel is complete once it can be seen, and the old one is seen until all is removed.
+// the rest. A tunnel's drop-ins are written before its main file, by which verbs find it, so that
+// the new tunnel is complete once it is found. They are removed before it, too, so that the old
+// tunnel is found until all of it is removed.
 func (m *Move) Write() error {
 	for _, list := range m.lists {
 		if err := m.copyList(list); err != nil {

@@ -19,7 +19,7 @@ const (
 
 // FuzzAnswer: whatever a host answers when it is looked at, it is judged by what the
 // repository has: a key that is not the repository's is a finding, no time is before its
-// own, and what is told of it can be written as JSON and is not much more than it said.
+// own, and what is reported of it can be written as JSON and is not much more than it said.
 func FuzzAnswer(f *testing.F) {
 	dir := f.TempDir()
 	for name, text := range map[string]string{

@@ -29,7 +29,7 @@ func TestWorse(t *testing.T) {
 		{name: "nobody answered, as of a tunnel that is down"},
 		{name: "it is new, and another answered", heard: []keyring.PublicKey{otherKey}},
 		{name: "it answered with a former key", heard: []keyring.PublicKey{formerKey}, worse: true},
-		{name: "nothing was told", err: errors.New("no answer"), worse: true},
+		{name: "nothing was reported", err: errors.New("no answer"), worse: true},
 	} {
 		before := &HostStatus{Findings: []string{"its key is due"}, Err: test.err, silent: test.silent,
 			answer: rotate.Answer{Clock: noon}}

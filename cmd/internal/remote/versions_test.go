@@ -12,7 +12,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// TestOlder: what an older wgkeys does not know is told by its exit code or, of a view, by the
+// TestOlder: what an older wgkeys does not know is seen by its exit code or, for a view, by the
 // key, and not by how its error is worded.
 func TestOlder(t *testing.T) {
 	_, err := tunnel.ParseView([]byte(`{"format": 1, "of_tomorrow": true}`))

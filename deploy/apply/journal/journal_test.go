@@ -78,7 +78,7 @@ func checkRefused(t *testing.T, name, dir, want string, err error) {
 	_, damaged, err := journal.Others(dir, "wg1")
 	if err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), want) ||
 		len(fault.Hints(damaged[0])) == 0 {
-		t.Errorf("%s: another tunnel is told %v, %v", name, damaged, err)
+		t.Errorf("%s: another tunnel gets %v, %v", name, damaged, err)
 	}
 }
 

@@ -312,7 +312,7 @@ func TestRouteInTheWay(t *testing.T) {
 	err := h.refused(t, v)
 	if err == nil || !strings.Contains(err.Error(), "already a route") ||
 		!strings.Contains(err.Error(), "2001:db8:7::/48") {
-		t.Errorf("the conflict is told as %v", err)
+		t.Errorf("the conflict is reported as %v", err)
 	}
 	if d := diff(origin, dump(t)); d != "" {
 		t.Errorf("a refused apply leaves\n%s", d)

@@ -23,10 +23,10 @@ const Max32 = math.MaxUint32 & math.MaxInt
 type File struct {
 	Name string // a path, as the user gave it or on the host
 	Text []byte
-	// Of a file that is written: its mode and owner as in chmod(1) and chown(1), unless the
+	// The mode and owner of a file that is written, as in chmod(1) and chown(1), unless the
 	// program wants 0644 and root:root.
 	Mode, Owner string
-	// Of a file that is read and named after its interface: another name by which its
+	// For a file that is read, and that is named after its interface: another name by which its
 	// commands call the interface, from the user; "": none.
 	Interface string
 }

@@ -46,8 +46,8 @@ func (h *hook) ip(args []string) (string, bool) {
 // is reports whether word is an abbreviation that ip(8) accepts for full.
 func is(word, full string) bool { return len(word) > 0 && strings.HasPrefix(full, word) }
 
-// link reads `ip link add` and `ip link set`, and what undoes them. Of the arguments that are
-// not read each one changes the interface, such as its namespace and its master.
+// link reads `ip link add` and `ip link set`, and what undoes them. Each argument that it does
+// not read changes the interface, such as its namespace and its master.
 func (h *hook) link(verb string, args []string) (string, bool) {
 	switch {
 	case slices.Contains([]string{"show", "sh", "list", "lst", "ls"}, verb):

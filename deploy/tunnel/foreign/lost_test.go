@@ -24,7 +24,7 @@ func TestNeedsTable(t *testing.T) {
 	}
 }
 
-// TestLost: what no other program does is told, where there is something of it, but not to a
+// TestLost: what no other program does is reported, where there is something of it, but not to a
 // telephone.
 func TestLost(t *testing.T) {
 	all := []tunnel.Route{{Prefix: netip.MustParsePrefix("::/0"), Peer: "hub"}}

@@ -11,8 +11,8 @@ func Each[H any](h H, keys ...string) map[string]H {
 	return all
 }
 
-// Together returns a table with the handlers of several. Of a key that is in more than one it
-// has that of the last.
+// Together returns a table with the handlers of several. If a key is in more than one, the last
+// one counts.
 func Together[H any](tables ...map[string]H) map[string]H {
 	all := map[string]H{}
 	for _, t := range tables {

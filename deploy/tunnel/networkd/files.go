@@ -9,8 +9,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// folders are the directories in which networkd looks for files. Of two files with one
-// name, the one in the directory that comes first counts (systemd.network(5)).
+// folders are the directories in which networkd looks for files. If two files
+// have the same name, the one in the directory that comes first counts (systemd.network(5)).
 var folders = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network",
 	"/usr/lib/systemd/network", "/lib/systemd/network"}
 

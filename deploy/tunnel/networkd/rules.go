@@ -127,8 +127,8 @@ func (p settler) leads(table int, ipv4 bool) bool {
 	})
 }
 
-// nextHop returns the gateway of the route. Of an unspecified one networkd makes a route
-// without (route_section_verify in src/network/networkd-route.c).
+// nextHop returns the gateway of the route. If that is unspecified, networkd makes a route
+// without one (route_section_verify in src/network/networkd-route.c).
 func (r route) nextHop() netip.Addr {
 	if r.gateway.IsUnspecified() {
 		return netip.Addr{}

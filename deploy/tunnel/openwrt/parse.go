@@ -305,7 +305,7 @@ func (b *builder) gatewayAbove(s *section, o *option) {
 	b.d.Routes = append(b.d.Routes, r)
 }
 
-// gateway reads a next hop. Of an unspecified one netifd makes a route without (system_rt in
+// gateway reads a next hop. If it is unspecified, netifd makes a route without one (system_rt in
 // system-linux.c).
 func (b *builder) gateway(o *option) (addr netip.Addr, ok bool) {
 	addr, err := netip.ParseAddr(o.text())

@@ -28,8 +28,8 @@ var (
 
 // Parse reads files of wg-quick, each of which is one interface, named after the file:
 // wg0.conf. Lines are read as wg-quick and wg(8) do: "#" begins a comment anywhere in a
-// line, blanks are ignored, and so is case in keys and sections. Of keys and peers that
-// occur twice the same one counts as with them.
+// line, blanks are ignored, and so is case in keys and sections. If a key or a peer occurs
+// twice, the same one counts as with them.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	var devices []*foreign.Device
 	r := &foreign.Reader{Tool: tool}
@@ -377,10 +377,10 @@ func (p *parser) ownMark() bool {
 	return p.saved && byDefault && p.d.Table == 0 && len(p.d.Addresses) > 0
 }
 
-// merged returns the peers as the kernel has them in the end. Of two with one key, the
+// merged returns the peers as the kernel has them in the end. If two have the same key, the
 // later endpoint, preshared key and keepalive count, and only the later allowed IPs,
-// because each peer of `wg setconf` replaces them (WGPEER_F_REPLACE_ALLOWEDIPS). Of two
-// with one prefix, the later one has it.
+// because each peer of `wg setconf` replaces them (WGPEER_F_REPLACE_ALLOWEDIPS). If two
+// have the same prefix, the later one gets it.
 func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
 	if len(peers) == 0 {
 		return nil

@@ -251,7 +251,7 @@ func TestCommentsOf(t *testing.T) {
 	}
 }
 
-// TestContinued: a backslash at the end of a line is told, since wg(8) does not name it.
+// TestContinued: a backslash at the end of a line is reported, since wg(8) does not name it.
 func TestContinued(t *testing.T) {
 	text := "[Interface]\nPostUp = sysctl -w net.ipv4.ip_forward=1; \\\n  sysctl -p\n[Peer]\nName = phone\n"
 	_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}})

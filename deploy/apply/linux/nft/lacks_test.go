@@ -40,7 +40,7 @@ func TestNoModuleHasAHint(t *testing.T) {
 	for _, err := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
 		got := noTable("wg0", made.New, err)
 		if !strings.Contains(got.Error(), "this kernel lacks") || len(fault.Hints(got)) != 1 {
-			t.Errorf("%v is told as %v, hints %q", err, got, fault.Hints(got))
+			t.Errorf("%v is reported as %v, hints %q", err, got, fault.Hints(got))
 		}
 		if got := noTable("wg0", gone.New, err); got != nil {
 			t.Errorf("a table that cannot be there is not removed: %v", got)
@@ -48,7 +48,7 @@ func TestNoModuleHasAHint(t *testing.T) {
 	}
 	for _, c := range []apply.FilterChange{made, gone} {
 		if got := noTable("wg0", c.New, unix.EINVAL); got != unix.EINVAL {
-			t.Errorf("EINVAL is told as %v", got)
+			t.Errorf("EINVAL is reported as %v", got)
 		}
 	}
 }

@@ -164,7 +164,7 @@ func routeRequest(to netip.AddrPort, from sender) (mdlayher.Message, error) {
 	}, err
 }
 
-// pathOf parses the answer. Of several next hops the narrowest counts. A next hop through
+// pathOf parses the answer. If there are several next hops, the narrowest counts. A next hop through
 // the tunnel itself is left out.
 func pathOf(answer []byte, links map[int]pathLink) (path apply.Path) {
 	if len(answer) < unix.SizeofRtMsg {

@@ -74,9 +74,9 @@ type foundRoute struct {
 	connected bool // made by the kernel itself, with an address
 }
 
-// read reads the routes of a family (rtnetlink(7)). Of the link's own routes it leaves out
-// those from router advertisements and those that the kernel made, other than the prefixes
-// of addresses.
+// read reads the routes of a family (rtnetlink(7)). It leaves out those of the link's own routes
+// that come from router advertisements, or that the kernel made, except for the prefixes of
+// addresses.
 func (t *Table) read(link, family int, within ranges, others *besides) (routes []foundRoute, err error) {
 	socket, err := nlmsg.OpenSocket(unix.NETLINK_ROUTE)
 	if err != nil {

@@ -39,7 +39,7 @@ func Files(t testing.TB, dir string) (files []foreign.File) {
 	return files
 }
 
-// Dump prints the result of a parser line by line, for a golden file. Of a secret it prints
+// Dump prints the result of a parser line by line, for a golden file. For a secret it prints
 // only whether there is one.
 func Dump(devices []*foreign.Device, err error) string {
 	var b bytes.Buffer
