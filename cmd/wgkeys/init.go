@@ -2,21 +2,20 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
 )
 
@@ -56,7 +55,7 @@ func doInit(e *env) error {
 			return repo.InstallHook(e.ctx, e.ui, dir)
 		}
 		e.ui.Say("%s is a repository already; nothing was changed in it", dir)
-		if err := sweepInit(dir); err != nil {
+		if err := repo.SweepInit(dir); err != nil {
 			return err
 		}
 		return joinList(e, dir)
@@ -68,7 +67,7 @@ func doInit(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := makeRepo(e, dir, recipients); err != nil {
+	if err := repo.Init(e.ctx, e.ui, dir, recipients); err != nil {
 		return err
 	}
 	e.ui.Say("made the repository %s", dir)
@@ -160,77 +159,6 @@ func sayKind(e *env, postQuantum bool) {
 	e.ui.Say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
 }
 
-// makeRepo writes the marker last: a folder is a repository or it is not. Until then other
-// verbs have nothing to lock, and init locks the folder itself; of two that run at once one
-// makes nothing.
-func makeRepo(e *env, dir string, recipients []string) error {
-	more := repo.Shared(e.ctx, filepath.Dir(dir))
-	if err := files.MkdirAll(dir, 0o755|more&0o020); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
-	}
-	unlock, err := files.Lock(dir)
-	if err != nil {
-		return fault.WrapFile(err, "cannot lock the folder", dir,
-			"wait until the other wgkeys init is done, then run this again")
-	}
-	defer unlock()
-	if err := sweepInit(dir); err != nil {
-		return err
-	}
-	for _, sub := range []string{"tunnels", "keyring", "vault"} {
-		if err := files.MkdirAll(filepath.Join(dir, sub), 0o755|more&0o020); err != nil {
-			return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
-		}
-	}
-	list := "# who can decrypt, one recipient a line\n"
-	for _, r := range recipients {
-		list += "# " + whoAmI() + "\n" + r + "\n"
-	}
-	err = writeNew(dir, "vault/recipients.txt", list, more)
-	if errors.Is(err, fs.ErrExist) {
-		err = tellOthersList(e, dir, recipients)
-	}
-	if err != nil {
-		return err
-	}
-	if err := writeAttributes(e, dir, more); err != nil {
-		return err
-	}
-	return writeNew(dir, repo.Marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
-}
-
-// sweepInit removes what a killed init has left: other verbs make no file in these folders.
-func sweepInit(dir string) error {
-	made := func(name string) bool {
-		return name == repo.Marker || name == "recipients.txt" || name == attributesFile
-	}
-	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
-		err := files.Sweep(dir, left, made)
-		if err != nil && !errors.Is(err, files.ErrOutside) { // reported better by the code that writes there
-			return fault.WrapFile(err, "cannot remove what an earlier command has left in", left, "ls -la "+ui.Quoted(left))
-		}
-	}
-	return nil
-}
-
-// tellOthersList warns if an existing list does not contain the user: he could not open
-// what is encrypted to it.
-func tellOthersList(e *env, dir string, recipients []string) error {
-	path := filepath.Join(dir, "vault", "recipients.txt")
-	text, err := files.Read(dir, path, repo.MaxFile)
-	if err != nil {
-		return fault.WrapFile(err, "cannot read", path, "")
-	}
-	for _, r := range recipients {
-		if !strings.Contains(string(text), r) {
-			e.ui.Warn(fault.NewFile("a list of recipients without you was there already:", path,
-				"you cannot open what is encrypted to it",
-				fmt.Sprintf("if it is of the same kind: printf '\\n%%s\\n' %s >>%s", ui.Quoted(r), ui.Quoted(path))))
-		}
-	}
-	return nil
-}
-
 // joinList shows a user who is not in a repository's list of recipients the line to add for
 // him, and makes an identity of the list's kind if he has none.
 func joinList(e *env, dir string) error {
@@ -283,23 +211,19 @@ func otherKind(postQuantum bool, dir string) error {
 
 func hasHybrid(recipients string) bool { return strings.Contains(recipients, "age1pq1") }
 
-func whoAmI() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "?"
+// offerGit asks whether to make a git repository, if there is a user to answer.
+func offerGit(e *env, dir string) error {
+	if _, err := git.Top(dir); err == nil {
+		return nil
 	}
-	u, err := user.Current()
-	if err != nil {
-		return host
+	if !e.ui.Quiet && git.Installed() && term.IsTerminal(int(os.Stdin.Fd())) {
+		switch yes, err := e.ui.Confirm("it is not in git, which keeps its history: git init " + ui.Quoted(dir) + "?"); {
+		case err != nil:
+			return err
+		case yes:
+			return git.Init(e.ctx, dir)
+		}
 	}
-	return u.Username + "@" + host
-}
-
-// writeNew writes a plain file that must not exist yet.
-func writeNew(dir, name, text string, more fs.FileMode) error {
-	path := filepath.Join(dir, name)
-	if err := files.Create(dir, path, []byte(text), 0o644|more); err != nil {
-		return fault.WrapFile(err, "cannot write", path, "")
-	}
+	e.ui.Say("it is not in git yet: %s", git.ToInit(dir))
 	return nil
 }

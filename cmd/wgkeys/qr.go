@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -116,24 +115,9 @@ func within(r *repo.Repo, file string) bool {
 	return err == nil && filepath.IsLocal(way)
 }
 
-// appKeys are all that the apps know: they refuse a configuration with any other
-// (Interface.parse and Peer.parse of WireGuard for Android;
-// TunnelConfiguration+WgQuickConfig of WireGuard for iOS).
-var appKeys = []string{
-	"PrivateKey", "ListenPort", "Address", "DNS", "MTU",
-	"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive",
-}
-
 // readByApps refuses what the app on a telephone cannot do.
 func readByApps(host string, text []byte) error {
-	var others []string
-	for line := range bytes.Lines(text) {
-		key, _, found := bytes.Cut(line, []byte("="))
-		name := string(bytes.TrimSpace(key))
-		if found && !strings.HasPrefix(name, "#") && !slices.Contains(appKeys, name) && !slices.Contains(others, name) {
-			others = append(others, name)
-		}
-	}
+	others := wgquick.UnknownToApps(text)
 	if others == nil {
 		return nil
 	}

@@ -26,7 +26,7 @@ func (r *Repo) Lock(ctx context.Context, commit bool) error {
 	if err := waitForLock(ctx, r); err != nil {
 		return err
 	}
-	mode := Shared(ctx, r.Dir)
+	mode := sharedMode(ctx, r.Dir)
 	r.Ring.Shared, r.Vault.Shared = mode, mode
 	if !commit {
 		return nil
@@ -116,9 +116,9 @@ func (r *Repo) Sweep(host string) error {
 	return nil
 }
 
-// Shared returns the mode bits that files in dir get for others, if git is configured to
+// sharedMode returns the mode bits that files in dir get for others, if git is configured to
 // share the repository. If git does not answer, the verbs that need it report that.
-func Shared(ctx context.Context, dir string) fs.FileMode {
+func sharedMode(ctx context.Context, dir string) fs.FileMode {
 	if _, err := git.Top(dir); err != nil {
 		return 0
 	}

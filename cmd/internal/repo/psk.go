@@ -94,8 +94,8 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 }
 
 // WithoutPublic is the error of a private key in the vault whose public one is not in the
-// keyring, which is err. Of one that wgkeys made the metadata tells it. Of any other it is
-// not taken from the file: whoever may write there could give a host a key that he has.
+// keyring, which is err. If wgkeys made the key, its metadata has the public one. For any other
+// key it is not taken from the file: whoever may write there could give a host a key that he has.
 func WithoutPublic(r *Repo, host, tunnel string, err error) error {
 	hint := Commands(r, tunnel).Gen(host)
 	file := vault.KeyFile(tunnel)

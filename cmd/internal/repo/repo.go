@@ -28,11 +28,11 @@ type Repo struct {
 	Root     *os.Root
 	Ring     keyring.Ring
 	Vault    vault.Vault
-	Snapshot *files.Snapshot // see look; nil: the disk is asked
+	Snapshot *files.Snapshot // see [Repo.TakeSnapshot]; nil: the disk is asked
 
 	MaxKeyAge time.Duration // 0: keys may have any age
 
-	held    *os.File // the marker, locked; see lock
+	held    *os.File // the marker, locked; see [Repo.Lock]
 	unlock  func()   // the keyring
 	Changes changes
 	swept   map[string]bool // hosts

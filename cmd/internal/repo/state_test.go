@@ -207,7 +207,7 @@ func (r *Repo) swapNext(from string) error {
 }
 
 // TestViewOfHalfARotation: where the vault says that a rotation is over its key is
-// the present one in all views; without the vault both are told.
+// the present one in all views; without the vault both are reported.
 func TestViewDuringRotation(t *testing.T) {
 	r := newTestRepo(t, "")
 	old, shale := r.seal(t, "basalt", "wg0", time.Now()), r.seal(t, "shale", "wg0", time.Now())
