@@ -2,9 +2,11 @@ package main
 
 import (
 	"os"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -33,7 +35,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
 		Flags: []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag,
 			timeoutFlag},
-	}, applyOrPlan
+	}, doPlan
 }
 
 func applyCommand() (*cli.Command, func(*env) error) {
@@ -50,7 +52,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 			"the apply by itself, and no more batches are begun.",
 		Flags: []cli.Flag{allFlag, jobsFlag, batchFlag, stopAfterFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag,
 			dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
-	}, applyOrPlan
+	}, doApply
 }
 
 func downCommand() (*cli.Command, func(*env) error) {
@@ -66,10 +68,44 @@ func downCommand() (*cli.Command, func(*env) error) {
 	}, doDown
 }
 
+// hereOptions say how apply and plan work on this machine.
+type hereOptions struct {
+	planOnly bool
+	json     bool
+	view     string // the file of the view; "-": standard input; "": another one
+	kept     bool   // the view that the last apply kept
+	tunnel   string // with kept: of which tunnel; "": of the only one
+	unknown  bool   // even if the host has newer keys
+	confirm  time.Duration
+	token    string // identifies the apply that waits to be confirmed
+}
+
+// hereOptionsOf are those of the command line that apply and plan both have.
+func hereOptionsOf(e *env) hereOptions {
+	return hereOptions{json: e.cli.Bool("json"), view: e.cli.String("view"), kept: e.cli.Bool("kept"),
+		tunnel: e.cli.String("tunnel"), unknown: e.cli.Bool("unknown")}
+}
+
+func doPlan(e *env) error {
+	o := hereOptionsOf(e)
+	o.planOnly = true
+	return applyOrPlan(e, o, remote.ApplyOptions{Unknown: o.unknown})
+}
+
+func doApply(e *env) error {
+	o := hereOptionsOf(e)
+	o.planOnly, o.confirm, o.token = e.cli.Bool("dry-run"), e.cli.Duration("confirm"), e.cli.String("token")
+	there := applyOptions(e)
+	if size := e.cli.Int("batch"); size > 0 && namesMany(e) && !o.planOnly && o.view == "" && !o.kept {
+		return applyBatches(e, there, size, e.cli.IsSet("confirm"))
+	}
+	return applyOrPlan(e, o, there)
+}
+
 // applyOrPlan works here, or makes another host's wgkeys do so.
-func applyOrPlan(e *env) error {
-	planOnly := e.cli.Command.Name == "plan" || e.cli.Bool("dry-run")
-	file, err := fileOfView(e)
+func applyOrPlan(e *env, o hereOptions, there remote.ApplyOptions) error {
+	there.PlanOnly = o.planOnly
+	file, err := fileOfView(e, o)
 	if err != nil {
 		return err
 	}
@@ -77,26 +113,22 @@ func applyOrPlan(e *env) error {
 	case several && file != "":
 		return ui.Usage("cannot go together:", "a view and several hosts", "a view is that of one host",
 			"wgkeys apply --help")
-	case several && planOnly:
-		return planMany(e)
 	case several:
-		return applyMany(e)
+		return applyMany(e, there)
 	}
 	if file != "" {
 		text, err := readText(file)
 		if err != nil {
 			return err
 		}
-		if e.cli.Bool("kept") {
-			return applyKept(e, file, text, planOnly)
+		if o.kept {
+			return applyKept(e, file, text, o)
 		}
-		return applyText(e, text, planOnly)
+		return applyText(e, text, o)
 	}
-	here := func(v *tunnel.View) error { return applyView(e, v, planOnly) }
+	here := func(v *tunnel.View) error { return applyView(e, v, o) }
 	return onHostOfView(e, here, func(t *tunnel.Tunnel, v *tunnel.View) error {
-		o := applyOptions(e)
-		o.PlanOnly = planOnly
-		return e.hosts.Apply(e.ctx, t, v, o)
+		return e.hosts.Apply(e.ctx, t, v, there)
 	})
 }
 
@@ -130,16 +162,19 @@ func readText(file string) ([]byte, error) {
 }
 
 func doDown(e *env) error {
+	dry, json := e.cli.Bool("dry-run"), e.cli.Bool("json")
 	if namesMany(e) {
-		return downMany(e)
+		return downMany(e, dry)
 	}
-	return onApplied(e, downHere, downThere)
+	return onApplied(e, e.cli.String("tunnel"), func(e *env, tunnel string) error { return downHere(e, tunnel, dry, json) },
+		func(e *env, host string) error { return downThere(e, host, dry) })
 }
 
-// onApplied works on a tunnel that was applied here, or makes another host do so.
-func onApplied(e *env, here, there func(*env, string) error) error {
+// onApplied works on a tunnel that was applied here, the named one or the only one, or makes
+// another host do so.
+func onApplied(e *env, named string, here, there func(*env, string) error) error {
 	return onHost(e, func(e *env) error {
-		tunnel, err := appliedTunnel(e)
+		tunnel, err := appliedTunnel(e, named)
 		if err != nil || tunnel == "" {
 			return err
 		}

@@ -21,37 +21,36 @@ import (
 )
 
 // applyKept accepts a view that this machine has had, even if it would be refused today.
-func applyKept(e *env, path string, text []byte, planOnly bool) error {
+func applyKept(e *env, path string, text []byte, o hereOptions) error {
 	v, err := tunnel.ParseKept(text)
 	if err != nil {
 		return kept.Unreadable(strings.TrimSuffix(filepath.Base(path), ".view"), err)
 	}
 	if len(v.Weakening()) == 0 {
-		return applyHere(e, host.Text(text), planOnly)
+		return applyHere(e, host.Text(text), o)
 	}
 	e.ui.Warn(fault.New("the kept view weakens the whole host of tunnel", v.Tunnel, strings.Join(v.Weakening(), ", "),
 		"take them out of the tunnel file, then "+words.Commands{Tunnel: v.Tunnel}.Run("apply", v.Host)+
 			"; a place for them is the host's /etc/sysctl.d"))
-	return applyHere(e, host.View(v), planOnly)
+	return applyHere(e, host.View(v), o)
 }
 
 // fileOfView is the file of the view to apply, or "" if it has to be derived from the
 // repository.
-func fileOfView(e *env) (string, error) {
-	file := e.cli.String("view")
-	if !e.cli.Bool("kept") {
-		return file, nil
+func fileOfView(e *env, o hereOptions) (string, error) {
+	if !o.kept {
+		return o.view, nil
 	}
-	if file != "" || len(e.names()) > 0 {
+	if o.view != "" || len(e.names()) > 0 {
 		return "", ui.Usage("cannot go together:", "--kept and another view",
 			"it is the one that the last apply on this machine kept", "wgkeys apply --kept")
 	}
 	names := kept.Names()
-	if t := e.cli.String("tunnel"); t != "" {
-		if err := tunnel.CheckName(t); err != nil {
-			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys apply --help")
+	if o.tunnel != "" {
+		if err := checkTunnel(e, o.tunnel); err != nil {
+			return "", err
 		}
-		names = []string{t}
+		names = []string{o.tunnel}
 	}
 	switch len(names) {
 	case 0:
@@ -64,13 +63,13 @@ func fileOfView(e *env) (string, error) {
 }
 
 // applyText applies a view that was passed in, unchanged.
-func applyText(e *env, text []byte, planOnly bool) error {
-	return applyHere(e, host.Text(text), planOnly)
+func applyText(e *env, text []byte, o hereOptions) error {
+	return applyHere(e, host.Text(text), o)
 }
 
 // applyView applies a view that was just derived.
-func applyView(e *env, v *tunnel.View, planOnly bool) error {
-	return applyHere(e, host.View(v), planOnly)
+func applyView(e *env, v *tunnel.View, o hereOptions) error {
+	return applyHere(e, host.View(v), o)
 }
 
 // openHost opens this host, for changes or only for a plan.
@@ -81,21 +80,20 @@ func openHost(e *env, lookOnly bool, o host.Options) (*host.Host, error) {
 	return host.Begin(e.ctx, o)
 }
 
-func applyHere(e *env, w *host.Wanted, planOnly bool) error {
+func applyHere(e *env, w *host.Wanted, o hereOptions) error {
 	name, err := w.Tunnel()
 	if err != nil {
 		return err
 	}
-	wait, token := e.cli.Duration("confirm"), e.cli.String("token")
 	var plan *apply.Plan
 	tell := func(event host.Event) { tellEvent(e, event, plan) }
-	h, err := openHost(e, planOnly, host.Options{Old: admission(e), Confirm: wait, Token: token, Report: tell})
+	h, err := openHost(e, o.planOnly, host.Options{Old: admission(o), Confirm: o.confirm, Token: o.token, Report: tell})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 	plan, err = h.Plan(e.ctx, w)
-	if err != nil && planOnly {
+	if err != nil && o.planOnly && o.json {
 		tellRefusal(e, name, err)
 	}
 	if err != nil {
@@ -104,20 +102,20 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 	if plan.Known && e.ui.Verbose {
 		e.ui.Say("%s: all is as it was when there was nothing to do", name)
 	}
-	if done, err := showPlan(e, h, plan, planOnly); done {
+	if done, err := showPlan(e, h, plan, o.planOnly, o.json); done {
 		return err
 	}
-	if e.cli.String("view") == "-" && abandoned() {
+	if o.view == "-" && abandoned() {
 		return errAbandoned("tunnel", name, "wgkeys apply")
 	}
 	waits, err := h.Apply(e.ctx, plan)
 	switch {
 	case err != nil || !waits:
 		return err
-	case token != "":
+	case o.token != "":
 		return ui.ExitWith(ui.ExitWaits, nil)
 	}
-	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, name)
+	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", o.confirm, name)
 	return nil
 }
 
@@ -141,11 +139,11 @@ func abandoned() bool {
 }
 
 // admission decides what to do with a view that is older than this host's state.
-func admission(e *env) host.Admission {
+func admission(o hereOptions) host.Admission {
 	switch {
-	case e.cli.Bool("unknown"):
+	case o.unknown:
 		return host.AllowOld
-	case e.cli.Bool("kept"): // better the rest of it than nothing at boot
+	case o.kept: // better the rest of it than nothing at boot
 		return host.DropOld
 	}
 	return host.RefuseOld
@@ -168,11 +166,11 @@ func tellEvent(e *env, event host.Event, plan *apply.Plan) {
 }
 
 // showPlan shows a plan, and returns done if nothing else is wanted.
-func showPlan(e *env, h *host.Host, plan *apply.Plan, planOnly bool) (done bool, err error) {
+func showPlan(e *env, h *host.Host, plan *apply.Plan, planOnly, json bool) (done bool, err error) {
 	for _, err := range h.Damaged() {
 		e.ui.Warn(err)
 	}
-	if e.cli.Bool("json") {
+	if json {
 		err = e.ui.JSON(remote.PlanJSON(plan))
 	} else {
 		tellPlan(e, plan)
@@ -222,11 +220,12 @@ func sayDone(e *env, plan *apply.Plan) {
 
 // checkOwner refuses to work on a host that is another one than the caller takes it for.
 func checkOwner(e *env, tunnels ...string) error {
-	o := host.Owner{Host: e.cli.String(ui.OfFlag)}
-	if o.Host == "" {
+	of, keys := takenFor(e)
+	if of == "" {
 		return nil
 	}
-	for _, text := range e.cli.StringSlice(ui.OfKeyFlag) {
+	o := host.Owner{Host: of}
+	for _, text := range keys {
 		if k, err := keyring.ParsePublicKey([]byte(text)); err == nil {
 			o.Keys = append(o.Keys, k)
 		}
@@ -234,18 +233,17 @@ func checkOwner(e *env, tunnels ...string) error {
 	return o.Check(tunnels...)
 }
 
-func downHere(e *env, name string) error {
+func downHere(e *env, name string, dry, json bool) error {
 	if err := checkOwner(e, name); err != nil {
 		return err
 	}
-	if !e.cli.Bool("dry-run") && abandoned() {
+	if !dry && abandoned() {
 		return errAbandoned("tunnel", name, "wgkeys down")
 	}
-	return takeDown(e, name)
+	return takeDown(e, name, dry, json)
 }
 
-func takeDown(e *env, name string) error {
-	dry := e.cli.Bool("dry-run")
+func takeDown(e *env, name string, dry, json bool) error {
 	var plan *apply.Plan
 	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
 	if err != nil {
@@ -256,7 +254,7 @@ func takeDown(e *env, name string) error {
 	if err != nil {
 		return err
 	}
-	if done, err := showPlan(e, h, plan, dry); done {
+	if done, err := showPlan(e, h, plan, dry, json); done {
 		return err
 	}
 	return h.Down(e.ctx, plan)
@@ -264,16 +262,16 @@ func takeDown(e *env, name string) error {
 
 // appliedTunnel is the named tunnel, or the only one that was applied here. It is "" if
 // none was.
-func appliedTunnel(e *env) (string, error) {
+func appliedTunnel(e *env, named string) (string, error) {
 	names, err := host.Applied()
-	if t := e.cli.String("tunnel"); t != "" {
-		if err := tunnel.CheckName(t); err != nil {
-			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
+	if named != "" {
+		if err := checkTunnel(e, named); err != nil {
+			return "", err
 		}
-		if len(names) > 0 && !slices.Contains(names, t) {
-			e.ui.Say("no tunnel %s was applied here, but: %s", t, strings.Join(names, ", "))
+		if len(names) > 0 && !slices.Contains(names, named) {
+			e.ui.Say("no tunnel %s was applied here, but: %s", named, strings.Join(names, ", "))
 		}
-		return t, nil
+		return named, nil
 	}
 	if err != nil {
 		return "", err

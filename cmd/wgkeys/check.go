@@ -36,16 +36,30 @@ func checkCommand() (*cli.Command, func(*env) error) {
 	}, doCheck
 }
 
+// checkOptions say what to look for, and how findings are written.
+type checkOptions struct {
+	staged, history bool
+	leaver, tunnel  string
+	identity        bool   // one was named: try to open every file
+	format          string // for a code host; "": for the user
+	json            bool
+}
+
 func doCheck(e *env) error {
-	format := e.cli.String("annotate")
+	o := checkOptions{staged: e.cli.Bool("staged"), history: e.cli.Bool("history"), leaver: e.cli.String("leaver"),
+		tunnel: e.cli.String("tunnel"), identity: len(e.cli.StringSlice("identity")) > 0,
+		format: e.cli.String("annotate"), json: e.cli.Bool("json")}
 	switch forms := slices.Sorted(maps.Keys(annotators)); {
-	case format != "" && annotators[format] == nil:
-		return ui.Usage("cannot annotate for", format, ui.Among(format, forms), "wgkeys check --annotate "+forms[0])
-	case format != "" && e.cli.Bool("json"):
-		return ui.Usage("cannot annotate for", format, "it is another form than that of --json",
-			"wgkeys check --annotate "+format)
+	case o.format != "" && annotators[o.format] == nil:
+		return ui.Usage("cannot annotate for", o.format, ui.Among(o.format, forms), "wgkeys check --annotate "+forms[0])
+	case o.format != "" && o.json:
+		return ui.Usage("cannot annotate for", o.format, "it is another form than that of --json",
+			"wgkeys check --annotate "+o.format)
 	}
-	if err := oneSearch(e); err != nil {
+	if err := namesLeaver(e); err != nil {
+		return err
+	}
+	if err := o.oneSearch(); err != nil {
 		return err
 	}
 	if len(e.names()) > 0 {
@@ -55,11 +69,11 @@ func doCheck(e *env) error {
 	if err != nil {
 		return err
 	}
-	found, err := findings(e, r)
+	found, err := findings(e, r, o)
 	if err != nil {
 		return err
 	}
-	if err := tellFindings(e, r, found); err != nil {
+	if err := tellFindings(e, r, o, found); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -70,17 +84,18 @@ func doCheck(e *env) error {
 
 // oneSearch refuses flags of which all but one would be ignored, so that what was not
 // checked is not taken for good.
-func oneSearch(e *env) error {
-	if err := namesLeaver(e); err != nil {
-		return err
-	}
+func (o checkOptions) oneSearch() error {
 	var given []string
-	for _, name := range []string{"staged", "leaver", "history"} {
-		if e.cli.Bool(name) || name == "leaver" && e.cli.IsSet(name) {
-			given = append(given, "--"+name)
-		}
+	if o.staged {
+		given = append(given, "--staged")
 	}
-	if len(given) > 0 && e.cli.String("tunnel") != "" {
+	if o.leaver != "" {
+		given = append(given, "--leaver")
+	}
+	if o.history {
+		given = append(given, "--history")
+	}
+	if len(given) > 0 && o.tunnel != "" {
 		given = append(given, "-t")
 	}
 	if len(given) < 2 {
@@ -92,36 +107,35 @@ func oneSearch(e *env) error {
 	}
 	hint := "wgkeys check " + given[0]
 	if given[0] == "--leaver" {
-		hint += " " + ui.Quoted(e.cli.String("leaver"))
+		hint += " " + ui.Quoted(o.leaver)
 	}
 	return ui.Usage("cannot go together:", strings.Join(given, " and "), why, hint)
 }
 
 // findings returns the findings of the kind that was asked for.
-func findings(e *env, r *repo.Repo) ([]check.Finding, error) {
-	only := e.cli.String("tunnel")
-	if only == "" {
+func findings(e *env, r *repo.Repo, o checkOptions) ([]check.Finding, error) {
+	if o.tunnel == "" {
 		defer r.TakeSnapshot()()
 	}
 	switch {
-	case e.cli.Bool("staged"):
+	case o.staged:
 		return check.Staged(e.ctx, r)
-	case e.cli.String("leaver") != "":
-		return check.ExposedFindings(e.ctx, r, e.ui, e.cli.String("leaver"))
+	case o.leaver != "":
+		return check.ExposedFindings(e.ctx, r, e.ui, o.leaver)
 	}
-	o := check.Options{Only: only, History: e.cli.Bool("history"), Places: defaultPlaces()}
-	if len(e.cli.StringSlice("identity")) > 0 {
-		o.Identities = e.identities()
-		defer e.warnLoose(o.Identities)
+	all := check.Options{Only: o.tunnel, History: o.history, Places: defaultPlaces()}
+	if o.identity {
+		all.Identities = e.identities()
+		defer e.warnLoose(all.Identities)
 	}
-	return check.Run(e.ctx, r, o)
+	return check.Run(e.ctx, r, all)
 }
 
-func tellFindings(e *env, r *repo.Repo, found []check.Finding) error {
-	if annotate := annotators[e.cli.String("annotate")]; annotate != nil {
+func tellFindings(e *env, r *repo.Repo, o checkOptions, found []check.Finding) error {
+	if annotate := annotators[o.format]; annotate != nil {
 		return annotate(e.ui, fromTop(r.Dir, found))
 	}
-	if e.cli.Bool("json") {
+	if o.json {
 		return e.ui.JSON(found)
 	}
 	for _, f := range found {

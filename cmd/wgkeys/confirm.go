@@ -26,5 +26,6 @@ func doConfirm(e *env) error {
 	if namesMany(e) {
 		return confirmMany(e)
 	}
-	return onApplied(e, confirmHere, confirmThere)
+	token, json := e.cli.String("token"), e.cli.Bool("json")
+	return onApplied(e, e.cli.String("tunnel"), func(e *env, tunnel string) error { return confirmHere(e, tunnel, token, json) }, confirmThere)
 }

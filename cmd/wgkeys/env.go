@@ -90,6 +90,15 @@ func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	return t, err
 }
 
+// checkTunnel refuses a name that no tunnel can have.
+func checkTunnel(e *env, name string) error {
+	verb := "wgkeys " + e.cli.Command.Name
+	if err := tunnel.CheckName(name); err != nil {
+		return ui.Usage("no tunnel can be named", name, err.Error(), verb+" --help")
+	}
+	return nil
+}
+
 // tunnelWith is the first tunnel with all the hosts that are named or, if none has them,
 // the first of all.
 func tunnelWith(r *repo.Repo, tunnels, named []string) string {
@@ -159,6 +168,12 @@ func timeoutOf(e *env) time.Duration {
 		return d
 	}
 	return defaultTimeout
+}
+
+// exists reports whether there is a file of that name, or a link.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // failures sets the exit code for errors of some of several hosts.

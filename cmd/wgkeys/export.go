@@ -57,7 +57,7 @@ func doExport(e *env) error {
 			return ui.Usage("too many names for", "wgkeys export --all", "it writes every host, below its folder",
 				"wgkeys export --all DIR")
 		}
-		return x.all(e.cli.String("all"))
+		return x.all(e.cli.String("all"), e.cli.String("tunnel"))
 	}
 	if _, err := e.oneName(func() (string, error) {
 		return "", ui.Usage("no host named for", "wgkeys export", "it writes the tunnel of one host", "wgkeys export HOST")
@@ -127,8 +127,8 @@ func (x *exporter) files(v *tunnel.View) ([]foreign.File, error) {
 	return x.write(v, s)
 }
 
-// all writes every host of every tunnel into a folder of its name.
-func (x *exporter) all(dir string) error {
+// all writes every host of every tunnel, or of one, into a folder of its name.
+func (x *exporter) all(dir, tunnel string) error {
 	r, err := x.env.repo()
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (x *exporter) all(dir string) error {
 			return err
 		}
 	}
-	tunnels, err := r.SomeTunnels(x.env.cli.String("tunnel"))
+	tunnels, err := r.SomeTunnels(tunnel)
 	if err != nil {
 		return err
 	}

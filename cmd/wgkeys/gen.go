@@ -77,8 +77,8 @@ func genTunnel(r *repo.Repo, e *env) (string, *tunnel.Tunnel, error) {
 	if len(names) == 0 {
 		return "wg0", nil, nil
 	}
-	if err := tunnel.CheckName(names[0]); err != nil {
-		return "", nil, ui.Usage("no tunnel can be named", names[0], err.Error(), "wgkeys gen --help")
+	if err := checkTunnel(e, names[0]); err != nil {
+		return "", nil, err
 	}
 	t, err := e.tunnel(r)
 	if errors.Is(err, fs.ErrNotExist) {

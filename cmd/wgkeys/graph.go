@@ -50,7 +50,8 @@ func doGraph(e *env) error {
 	if n := e.names(); len(n) > 0 {
 		return ui.Usage("no names for", "wgkeys graph", "it draws all hosts of a tunnel", "wgkeys graph -t TUNNEL")
 	}
-	if e.cli.Int("jobs") < 1 {
+	jobs := e.cli.Int("jobs")
+	if jobs < 1 {
 		return ui.Usage("-j must be at least 1", "", "", "wgkeys graph --help")
 	}
 	out := e.cli.String("output")
@@ -74,7 +75,7 @@ func doGraph(e *env) error {
 	g := &graph.Graph{Topology: topology, InWords: ui.InWords}
 	var silent error
 	if e.cli.Bool("live") {
-		if silent, err = askHandshakes(e, r, g); err != nil {
+		if silent, err = askHandshakes(e, r, g, jobs); err != nil {
 			return err
 		}
 	}
@@ -102,7 +103,7 @@ func drawingFormat(named, file string) string {
 
 // askHandshakes asks the managed hosts of a graph for their handshakes. Silent is the error
 // about those that did not answer.
-func askHandshakes(e *env, r *repo.Repo, g *graph.Graph) (silent, err error) {
+func askHandshakes(e *env, r *repo.Repo, g *graph.Graph, jobs int) (silent, err error) {
 	var managed []string
 	for _, h := range g.Hosts {
 		if !h.Unmanaged {
@@ -117,7 +118,7 @@ func askHandshakes(e *env, r *repo.Repo, g *graph.Graph) (silent, err error) {
 	if err != nil {
 		return nil, err
 	}
-	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs")}
+	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: jobs}
 	step, end := e.ui.Progress("asking hosts")
 	q.Step, q.Waits = step, func(hosts []string) {
 		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts),

@@ -60,6 +60,7 @@ func TestHouse(t *testing.T) {
 	t.Run("arrows", h.arrows)
 	t.Run("walk", h.walk)
 	t.Run("pure", h.pure)
+	t.Run("flags", h.flags)
 	t.Run("start", h.start)
 	t.Run("cycles", h.cycles)
 	t.Run("methods", h.methods)

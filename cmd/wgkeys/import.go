@@ -58,17 +58,29 @@ func importCommand() (*cli.Command, func(*env) error) {
 // maxImport is how many bytes of files an import reads: as many as a tunnel file may have.
 const maxImport = 16 << 20
 
+// importOptions say what is read, and what is done with it.
+type importOptions struct {
+	format, tunnel   string // "": by what is read
+	host             string // whose files they are, if ofHost is set; otherwise this machine's
+	ofHost           bool
+	live             bool // the running tunnels
+	leaveOut, dryRun bool
+}
+
 func doImport(e *env) error {
-	switch {
-	case e.cli.Bool("take-over") && e.cli.Bool("undo"):
+	o := importOptions{format: e.cli.String("format"), tunnel: e.cli.String("tunnel"), host: e.cli.String("host"),
+		ofHost: e.cli.IsSet("host"), live: e.cli.Bool("live"), leaveOut: e.cli.Bool("leave-out"),
+		dryRun: e.cli.Bool("dry-run")}
+	switch over, undo := e.cli.Bool("take-over"), e.cli.Bool("undo"); {
+	case over && undo:
 		return ui.Usage("cannot go together:", "--take-over and --undo", "one undoes the other",
 			"wgkeys import --help")
-	case e.cli.Bool("take-over"):
-		return doTakeOver(e)
-	case e.cli.Bool("undo"):
-		return doGiveBack(e)
+	case over:
+		return doTakeOver(e, e.cli.String("view"), o.dryRun)
+	case undo:
+		return doGiveBack(e, o.tunnel, o.dryRun)
 	}
-	i := &intake{env: e, named: map[string]string{}}
+	i := &intake{env: e, o: o, named: map[string]string{}}
 	devices, err := i.devices()
 	if err != nil {
 		return err
@@ -80,7 +92,7 @@ func doImport(e *env) error {
 	if err := i.tellLeft(drafts); err != nil {
 		return err
 	}
-	if e.cli.Bool("dry-run") {
+	if o.dryRun {
 		for n, d := range drafts {
 			if len(drafts) > 1 {
 				e.ui.Printf("%s# tunnels/%s.toml\n", strings.Repeat("\n", min(n, 1)), d.Tunnel)
@@ -95,15 +107,15 @@ func doImport(e *env) error {
 // devices returns the interfaces in the files, or the running ones.
 func (i *intake) devices() ([]*foreign.Device, error) {
 	e := i.env
-	if e.cli.Bool("live") {
+	if i.o.live {
 		return i.readLive()
 	}
 	if len(e.names()) == 0 {
 		return nil, ui.Usage("no file named for", "wgkeys import", "it reads the files of another program",
 			"wgkeys import /etc/wireguard/wg0.conf, or wgkeys import --live")
 	}
-	if name := e.cli.String("format"); name != "" {
-		if _, err := formats.Importable(name); err != nil {
+	if i.o.format != "" {
+		if _, err := formats.Importable(i.o.format); err != nil {
 			return nil, ui.ExitWith(ui.ExitUsage, err)
 		}
 	}
@@ -118,6 +130,7 @@ func (i *intake) devices() ([]*foreign.Device, error) {
 // An intake reads files of other programs.
 type intake struct {
 	env   *env
+	o     importOptions
 	named map[string]string // the host by file
 	size  int
 }
@@ -145,7 +158,7 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 				return list, fault.WrapFile(fault.Errno(err), "cannot read", p,
 					"sudo, where it is readable for root alone: ls -l "+ui.Quoted(p))
 			}
-			file := foreign.File{Name: p, Text: text, Interface: i.env.cli.String("tunnel")}
+			file := foreign.File{Name: p, Text: text, Interface: i.o.tunnel}
 			if p != path && i.stray(file) {
 				continue
 			}
@@ -160,7 +173,7 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 
 // stray reports whether a file of a named folder describes no tunnel, and says so.
 func (i *intake) stray(f foreign.File) bool {
-	if i.env.cli.String("format") != "" {
+	if i.o.format != "" {
 		return false
 	}
 	why := formats.Stray(f)
@@ -170,12 +183,6 @@ func (i *intake) stray(f foreign.File) bool {
 	clear(f.Text)
 	i.env.ui.Say("no tunnel: %s: %s", f.Name, why)
 	return true
-}
-
-// exists reports whether a file has that name, which may have an equals sign in it.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // parse reads the files of each host by themselves, since those of two hosts may have the
@@ -192,7 +199,7 @@ func (i *intake) parse(list []foreign.File) (devices []*foreign.Device, err erro
 	}
 	var errs []error
 	for _, host := range hosts {
-		d, err := formats.Parse(byHost[host], i.env.cli.String("format"), i.keyFile)
+		d, err := formats.Parse(byHost[host], i.o.format, i.keyFile)
 		devices, errs = append(devices, d...), append(errs, err)
 	}
 	return devices, errors.Join(errs...)
@@ -265,16 +272,16 @@ func (i *intake) name(d *foreign.Device) (err error) {
 	case name != "":
 		d.Host = name
 	case d.Host != "": // the format names hosts itself
-	case i.env.cli.IsSet("host"):
-		d.Host = i.env.cli.String("host")
+	case i.o.ofHost:
+		d.Host = i.o.host
 	default:
 		d.Host, err = i.env.thisHost()
 	}
 	if here, failed := remote.ShortName(); failed == nil && d.Host == here {
 		i.ownKeys(d)
 	}
-	if t := i.env.cli.String("tunnel"); t != "" {
-		d.Name = t
+	if i.o.tunnel != "" {
+		d.Name = i.o.tunnel
 	}
 	return err
 }
@@ -317,10 +324,10 @@ func (i *intake) tellLeft(drafts []*draft.Draft) error {
 			left++
 		}
 	}
-	if left == 0 || i.env.cli.Bool("leave-out") || i.env.cli.Bool("dry-run") {
+	if left == 0 || i.o.leaveOut || i.o.dryRun {
 		return nil
 	}
-	again := append([]string{"wgkeys import --leave-out"}, i.flags()...)
+	again := append([]string{"wgkeys import --leave-out"}, flagsOf(i.env)...)
 	for _, n := range i.env.names() {
 		again = append(again, ui.Quoted(n))
 	}
@@ -330,19 +337,6 @@ func (i *intake) tellLeft(drafts []*draft.Draft) error {
 	}
 	return fault.New("nothing was written; left out would be "+lines+" of", strings.Join(i.env.names(), ", "),
 		"a tunnel file cannot express it", strings.Join(again, " "))
-}
-
-// flags are those of the command line that another run needs, too.
-func (i *intake) flags() (words []string) {
-	if i.env.cli.Bool("live") {
-		words = append(words, "--live")
-	}
-	for _, name := range []string{"format", "host", "tunnel"} {
-		if i.env.cli.IsSet(name) {
-			words = append(words, "--"+name, i.env.cli.String(name))
-		}
-	}
-	return words
 }
 
 func (i *intake) write(drafts []*draft.Draft) error {

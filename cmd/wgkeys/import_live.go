@@ -73,7 +73,7 @@ func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.D
 	if err != nil {
 		return nil, err
 	}
-	only := i.env.cli.String("tunnel")
+	only := i.o.tunnel
 	for _, kernel := range found.Devices {
 		if only != "" && kernel.Name != only {
 			continue
@@ -112,7 +112,7 @@ func (i *intake) liveFiles(h liveHost, found *live.Host) (devices []*foreign.Dev
 	}
 	for _, group := range live.Programs(found.Files) {
 		list, err := formats.Parse(group, "", read)
-		if err != nil && !i.env.cli.Bool("leave-out") {
+		if err != nil && !i.o.leaveOut {
 			return nil, err
 		}
 		if err != nil {

@@ -6,7 +6,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/install"
 )
 
 // placedFlag tells the program that install HOST has put on a host to do the rest.
@@ -43,22 +45,37 @@ func installCommand() (*cli.Command, func(*env) error) {
 	}, doInstall
 }
 
+// installOptions say how the program is installed.
+type installOptions struct {
+	dryRun, json bool
+	others       bool   // also over a program that is not wgkeys
+	downgrade    bool   // also over a newer one
+	placed       bool   // the program is in its place already
+	ifupdown     bool   // ifupdown brings tunnels up, whatever else starts services
+	tunnel       string // the one to bring up at boot; "": all
+	up           bool   // on other hosts: key files and tunnels, too
+	apply        remote.ApplyOptions
+}
+
 func doInstall(e *env) error {
+	o := installOptions{dryRun: e.cli.Bool("dry-run"), json: e.cli.Bool("json"), others: e.cli.Bool("yes"),
+		downgrade: e.cli.Bool("downgrade"), placed: e.cli.Bool("placed"), ifupdown: e.cli.Bool("ifupdown"),
+		tunnel: e.cli.String("tunnel"), up: e.cli.Bool("up"), apply: applyOptions(e)}
 	if len(e.names()) > 0 || e.cli.Bool("all") {
-		return installThere(e)
+		return installThere(e, o, &install.Programs{Folder: e.cli.String("programs"), Source: e.cli.String("source")})
 	}
 	for _, flag := range []string{"up", "programs", "source", "stop-after"} {
 		if e.cli.IsSet(flag) {
 			return ui.Usage("no host named for", "wgkeys install --"+flag, "it is about other hosts", "wgkeys install --help")
 		}
 	}
-	if !e.cli.Bool("json") {
-		return installHere(e)
+	if !o.json {
+		return installHere(e, o)
 	}
 	var steps bytes.Buffer
 	out := e.ui.Stdout
 	e.ui.Stdout = &steps
-	err := installHere(e)
+	err := installHere(e, o)
 	e.ui.Stdout = out
 	if err != nil && steps.Len() == 0 {
 		return err

@@ -25,10 +25,12 @@ type workers struct {
 	repo    *repo.Repo
 	tunnels []*tunnel.Tunnel
 	chosen  []string
+	crewOptions
 }
 
-// newWorkers finds the hosts. This machine is included only if it is named.
-func newWorkers(e *env) (*workers, error) {
+// newWorkers finds the hosts in a tunnel or, if that is "", in all. This machine is included only
+// if it is named.
+func newWorkers(e *env, tunnel string) (*workers, error) {
 	if err := checkJobs(e); err != nil {
 		return nil, err
 	}
@@ -36,8 +38,8 @@ func newWorkers(e *env) (*workers, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workers{env: e, repo: r}
-	if w.tunnels, err = r.SomeTunnels(e.cli.String("tunnel")); err != nil {
+	w := &workers{env: e, repo: r, crewOptions: crewOptionsOf(e)}
+	if w.tunnels, err = r.SomeTunnels(tunnel); err != nil {
 		return nil, err
 	}
 	hosts, err := hostsMeant(e, w.tunnels)
@@ -97,32 +99,33 @@ func (w *workers) each(do work) error {
 	if len(w.chosen) == 1 && !namesMany(w.env) {
 		return on(w.env.ctx, w.env.hosts, w.chosen[0])
 	}
-	c := &crew{e: w.env, repo: w.repo, hosts: w.chosen, results: map[string]json.RawMessage{}}
+	c := &crew{e: w.env, repo: w.repo, hosts: w.chosen, crewOptions: w.crewOptions,
+		results: map[string]json.RawMessage{}}
 	return c.run(on, many.Work{})
 }
 
 // An installer brings the program to hosts, and with --up also keys and tunnels.
 type installer struct {
 	*workers
+	o        installOptions
 	programs *install.Programs
 	ids      *vault.Identities
 }
 
-func installThere(e *env) error {
-	w, err := newWorkers(e)
+func installThere(e *env, o installOptions, programs *install.Programs) error {
+	w, err := newWorkers(e, o.tunnel)
 	if err != nil {
 		return err
 	}
-	i := &installer{workers: w, ids: e.identities()}
+	programs.Note = func(text string) { e.ui.Say("%s", text) }
+	i := &installer{workers: w, o: o, programs: programs, ids: e.identities()}
 	defer e.warnLoose(i.ids)
-	i.programs = &install.Programs{Folder: e.cli.String("programs"), Source: e.cli.String("source"),
-		Note: func(text string) { e.ui.Say("%s", text) }}
 	return w.each(i.one)
 }
 
 // one brings the program to a host, and reports it at the end if --json is set.
 func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
-	if !i.env.cli.Bool("json") {
+	if !i.o.json {
 		return i.bring(ctx, hosts, t, host, nil)
 	}
 	var did installed
@@ -139,10 +142,10 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 // done or, if did is not nil, records it there.
 func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string,
 	did *installed) error {
-	dry := i.env.cli.Bool("dry-run")
+	dry := i.o.dryRun
 	sent, end := i.progress(host)
 	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry,
-		Others: i.env.cli.Bool("yes"), Downgrade: i.env.cli.Bool("downgrade"), Sent: sent})
+		Others: i.o.others, Downgrade: i.o.downgrade, Sent: sent})
 	end()
 	if err != nil {
 		return err
@@ -162,7 +165,7 @@ func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tu
 	if dry {
 		return nil
 	}
-	if i.env.cli.Bool("up") {
+	if i.o.up {
 		if err := i.up(ctx, hosts, host, did); err != nil {
 			return err
 		}
@@ -202,10 +205,9 @@ func became(r install.Result, dry bool) string {
 
 // up installs the key files of a host and applies its tunnels.
 func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string, did *installed) error {
-	only := i.env.cli.String("tunnel")
 	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
 	one := []string{host}
-	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.env.cli.Bool("unknown"),
+	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: i.o.tunnel, Unknown: i.o.apply.Unknown,
 		Jobs:  1,
 		Count: func(int) {}, Begun: func(string) {}, Done: func(keys.Pushed) {}})
 	if err != nil {
@@ -242,10 +244,10 @@ func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string, di
 func (i *installer) apply(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, v *tunnel.View,
 	did *installed) error {
 	if did == nil {
-		return hosts.Apply(ctx, t, v, applyOptions(i.env))
+		return hosts.Apply(ctx, t, v, i.o.apply)
 	}
 	var plan bytes.Buffer
-	err := hosts.With(&plan, hosts.Stderr, hosts.Say).Apply(ctx, t, v, applyOptions(i.env))
+	err := hosts.With(&plan, hosts.Stderr, hosts.Say).Apply(ctx, t, v, i.o.apply)
 	if json.Valid(plan.Bytes()) {
 		did.Applied = append(did.Applied, plan.Bytes())
 	}
@@ -254,11 +256,11 @@ func (i *installer) apply(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tu
 
 // bootFlags are the flags for the program on a host, about the next boot.
 func (i *installer) bootFlags() (flags []string) {
-	if i.env.cli.Bool("ifupdown") {
+	if i.o.ifupdown {
 		flags = append(flags, "--ifupdown")
 	}
-	if name := i.env.cli.String("tunnel"); name != "" {
-		flags = append(flags, "-t", name)
+	if i.o.tunnel != "" {
+		flags = append(flags, "-t", i.o.tunnel)
 	}
 	return flags
 }

@@ -22,17 +22,17 @@ import (
 )
 
 // installHere does the part of install that is done on the host itself.
-func installHere(e *env) error {
-	views, err := keptViews(e)
+func installHere(e *env, o installOptions) error {
+	views, err := keptViews(e, o)
 	if err != nil {
 		return err
 	}
 	s := boot.Find()
-	if e.cli.Bool("ifupdown") {
+	if o.ifupdown {
 		s = boot.Ifupdown
 	}
-	if !e.cli.Bool("placed") {
-		if err := installProgram(e); err != nil {
+	if !o.placed {
+		if err := installProgram(e, o); err != nil {
 			return err
 		}
 	}
@@ -40,16 +40,16 @@ func installHere(e *env) error {
 		e.ui.Say("%s: its device in user space still runs the previous program; to change that: "+
 			"wgkeys down -t %[1]s, then wgkeys apply -t %[1]s", name)
 	}
-	return bootBy(e, s, views)
+	return bootBy(e, s, views, o.dryRun)
 }
 
 // bootBy makes s bring the tunnels up. What is so already is left as it is, and a dry run
 // shows all of it.
-func bootBy(e *env, s boot.System, views []*tunnel.View) error {
+func bootBy(e *env, s boot.System, views []*tunnel.View, dry bool) error {
 	if s == boot.None {
 		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s", keptAll(views))
 	}
-	dry, changed := e.cli.Bool("dry-run"), false
+	changed := false
 	for _, f := range s.Files(views) {
 		if !dry && f.Is() {
 			continue
@@ -116,15 +116,15 @@ func tunnelsOf(views []*tunnel.View) string {
 
 // keptViews are those of the named tunnel, or of all that were applied here: at least one,
 // unless the host has just got the program.
-func keptViews(e *env) ([]*tunnel.View, error) {
+func keptViews(e *env, o installOptions) ([]*tunnel.View, error) {
 	names := kept.Names()
-	if t := e.cli.String("tunnel"); t != "" {
-		if err := tunnel.CheckName(t); err != nil {
-			return nil, ui.ExitWith(ui.ExitUsage, err)
+	if o.tunnel != "" {
+		if err := checkTunnel(e, o.tunnel); err != nil {
+			return nil, err
 		}
-		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
+		names = slices.DeleteFunc(names, func(name string) bool { return name != o.tunnel })
 	}
-	if len(names) == 0 && !e.cli.Bool("placed") {
+	if len(names) == 0 && !o.placed {
 		return nil, fault.NewFile("nothing to bring up at boot in", kept.Dir, "no tunnel was applied on this machine",
 			"wgkeys apply")
 	}
@@ -144,7 +144,7 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 
 // installProgram copies this program, unless it runs from that place already, or is the
 // same. A package's program is left to the package manager.
-func installProgram(e *env) error {
+func installProgram(e *env, o installOptions) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fault.Wrap(err, "cannot find this program's own file", "", "")
@@ -157,15 +157,15 @@ func installProgram(e *env) error {
 			boot.Program())
 		return nil
 	}
-	if err := install.IsOurs(boot.Program()); err != nil && isThere(boot.Program()) && !e.cli.Bool("yes") {
+	if err := install.IsOurs(boot.Program()); err != nil && exists(boot.Program()) && !o.others {
 		return fault.WrapFile(err, "cannot replace", boot.Program(), "sudo "+words.ForShell(self)+" install -y")
 	}
-	if its := versionOf(e.ctx, boot.Program()); install.Older(version(), its) && !e.cli.Bool("downgrade") {
+	if its := versionOf(e.ctx, boot.Program()); install.Older(version(), its) && !o.downgrade {
 		return fault.NewFile("a newer wgkeys is at", boot.Program(), "it is "+its+", and this one "+version(),
 			"to replace it all the same: sudo "+words.ForShell(self)+" install --downgrade")
 	}
 	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program())
-	if e.cli.Bool("dry-run") {
+	if o.dryRun {
 		return nil
 	}
 	if err := copyProgram(self, boot.Program()); err != nil {

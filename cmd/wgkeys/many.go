@@ -12,60 +12,13 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/urfave/cli/v2"
-
 	"wgkeys/cmd/internal/many"
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/words"
 )
-
-// The flags of verbs that take several hosts.
-var (
-	allFlag  = &cli.BoolFlag{Name: "all", Usage: "every host of the tunnel but this machine"}
-	jobsFlag = &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "work on `N` hosts at once",
-		Value: many.DefaultJobs}
-	stopAfterFlag = &cli.IntFlag{Name: "stop-after", Usage: "begin no more hosts after `N` have failed",
-		DefaultText: "never"}
-)
-
-// checkJobs refuses numbers below 1.
-func checkJobs(e *env) error {
-	help := "wgkeys " + e.cli.Command.Name + " --help"
-	for _, flag := range []string{"jobs", "stop-after", "batch"} {
-		if e.cli.IsSet(flag) && e.cli.Int(flag) < 1 {
-			name := "--" + flag
-			if flag == "jobs" {
-				name = "-j"
-			}
-			return ui.Usage(name+" must be at least 1", "", "", help)
-		}
-	}
-	return nil
-}
-
-// namesMany reports whether the command line may select several hosts, even if it selects
-// one: then messages begin with the host's name.
-func namesMany(e *env) bool {
-	return e.cli.Bool("all") || len(e.names()) > 1 || slices.ContainsFunc(e.names(), tunnel.IsPattern)
-}
-
-// hostsMeant returns the hosts that the command line selects in some tunnels. If it names
-// none there are none, and the verb decides what that means.
-func hostsMeant(e *env, tunnels []*tunnel.Tunnel) ([]string, error) {
-	named := e.names()
-	if e.cli.Bool("all") {
-		named = append(named, tunnel.All)
-	}
-	hosts, err := tunnel.Select(tunnels, named)
-	if err != nil {
-		return nil, ui.ExitWith(ui.ExitUsage, err)
-	}
-	return hosts, nil
-}
 
 // A crew is the hosts of a tunnel that a verb works on (status has its own).
 type crew struct {
@@ -74,6 +27,7 @@ type crew struct {
 	views  *repo.AllViews
 	tunnel *tunnel.Tunnel
 	hosts  []string
+	crewOptions
 
 	live  *ui.Live
 	found bool // by a plan: there is a step to take
@@ -99,7 +53,8 @@ func newCrew(e *env) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crew{e: e, repo: r, views: &repo.AllViews{Repo: r}, tunnel: t, results: map[string]json.RawMessage{}}
+	c := &crew{e: e, repo: r, views: &repo.AllViews{Repo: r}, tunnel: t, crewOptions: crewOptionsOf(e),
+		results: map[string]json.RawMessage{}}
 	for _, h := range hosts {
 		if _, err := t.KeyFiles(h); err != nil {
 			return nil, err
@@ -128,9 +83,9 @@ func (c *crew) run(do task, w many.Work) error {
 	c.e.hosts.Uninterrupted = interruptible()
 	c.live = c.e.ui.Live(len(c.hosts))
 	transcripts := map[string]*transcript{}
-	w.Hosts, w.Jobs, w.Stop = c.hosts, c.e.cli.Int("jobs"), c.e.ctx.Done()
-	if n := c.e.cli.Int("stop-after"); n > 0 {
-		w.StopAfter = n
+	w.Hosts, w.Jobs, w.Stop = c.hosts, c.jobs, c.e.ctx.Done()
+	if c.stopAfter > 0 {
+		w.StopAfter = c.stopAfter
 	}
 	for _, h := range c.hosts {
 		transcripts[h] = &transcript{crew: c, host: h}
@@ -174,8 +129,8 @@ func sayStopping(e *env, live *ui.Live) (stop func() bool) {
 
 // sum returns the outcome, and what to run for the hosts that are not done.
 func (c *crew) sum(outcomes []many.Outcome) error {
-	if c.e.cli.Bool("json") {
-		if err := c.e.ui.JSON(c.json(outcomes)); err != nil {
+	if c.json {
+		if err := c.e.ui.JSON(c.resultsOf(outcomes)); err != nil {
 			return err
 		}
 	}
@@ -214,30 +169,6 @@ func retry(e *env, hosts []string) string {
 	return strings.Join(append(line, hosts...), " ")
 }
 
-// flagsOf returns the flags that were given, without some, for another command line.
-func flagsOf(e *env, but ...string) (line []string) {
-	for _, f := range e.cli.Command.Flags {
-		name := f.Names()[0]
-		if !e.cli.IsSet(name) || name == "all" || name == "C" || slices.Contains(but, name) { // a hint says the folder itself
-			continue
-		}
-		dashed := "--" + name
-		switch f.(type) {
-		case *cli.BoolFlag:
-			if e.cli.Bool(name) { // --name=false is the default
-				line = append(line, dashed)
-			}
-		case *cli.StringSliceFlag:
-			for _, v := range e.cli.StringSlice(name) {
-				line = append(line, dashed, words.ForShell(v))
-			}
-		default:
-			line = append(line, dashed, words.ForShell(fmt.Sprint(e.cli.Value(name))))
-		}
-	}
-	return line
-}
-
 // A manyResult is the outcome on one host, for programs.
 type manyResult struct {
 	Host   string          `json:"host"`
@@ -246,7 +177,7 @@ type manyResult struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-func (c *crew) json(outcomes []many.Outcome) []manyResult {
+func (c *crew) resultsOf(outcomes []many.Outcome) []manyResult {
 	all := make([]manyResult, len(outcomes))
 	for i, o := range outcomes {
 		all[i] = manyResult{Host: o.Host, Begun: o.Begun, Result: c.results[o.Host]}
@@ -277,7 +208,7 @@ type said struct {
 func (s *transcript) listen(ctx context.Context, do task) error {
 	out, talk := s.writer(s.addResult), s.writer(s.addMessage)
 	var stdout io.Writer = out
-	if s.crew.e.cli.Bool("json") {
+	if s.crew.json {
 		stdout = &s.json
 	}
 	err := do(ctx, s.crew.e.hosts.With(stdout, talk, s), s.host)

@@ -38,26 +38,21 @@ func onCrew(e *env, of func(*crew) task) error {
 	return c.run(of(c), many.Work{})
 }
 
-// planMany shows what apply would do on several hosts.
-func planMany(e *env) error {
-	o := applyOptions(e)
-	o.PlanOnly = true
+// applyMany applies to several hosts, or shows what an apply would do there.
+func applyMany(e *env, o remote.ApplyOptions) error {
 	return onCrew(e, func(c *crew) task { return applying(c, o) })
 }
 
-// applyMany applies to several hosts, each of which undoes it by itself unless it is
-// confirmed. With --batch it is confirmed once its status is no worse than before.
-func applyMany(e *env) error {
-	size, o := e.cli.Int("batch"), applyOptions(e)
-	if size <= 0 {
-		return onCrew(e, func(c *crew) task { return applying(c, o) })
-	}
+// applyBatches applies to some hosts after others. Each undoes it by itself unless it is
+// confirmed, which it is once its status is no worse than before. If the user gave no time for
+// that, the batch decides.
+func applyBatches(e *env, o remote.ApplyOptions, size int, given bool) error {
 	c, err := newCrew(e)
 	if err != nil {
 		return err
 	}
-	if !e.cli.IsSet("confirm") {
-		o.Confirm = batchWait(len(c.hosts), size, e.cli.Int("jobs"))
+	if !given {
+		o.Confirm = batchWait(len(c.hosts), size, c.jobs)
 	}
 	b := &batches{crew: c, o: o, tokens: map[string]string{}, before: map[string]*remote.HostStatus{}}
 	return c.run(b.begin, many.Work{Batch: size, StopAfter: 1, Settle: b.settle})
@@ -75,10 +70,10 @@ func applying(c *crew, o remote.ApplyOptions) task {
 }
 
 // downMany makes several hosts undo their apply.
-func downMany(e *env) error {
+func downMany(e *env, dry bool) error {
 	return onCrew(e, func(c *crew) task {
 		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
-			return hosts.Down(ctx, c.tunnel, host, ownKeys(c.repo, host, c.tunnel), e.cli.Bool("dry-run"))
+			return hosts.Down(ctx, c.tunnel, host, ownKeys(c.repo, host, c.tunnel), dry)
 		}
 	})
 }
@@ -127,7 +122,7 @@ func (b *batches) look(ctx context.Context, hosts []string) ([]*remote.HostStatu
 	if err != nil {
 		return nil, err
 	}
-	q := remote.Survey{Hosts: b.e.hosts, Repo: b.repo, Jobs: b.e.cli.Int("jobs")}
+	q := remote.Survey{Hosts: b.e.hosts, Repo: b.repo, Jobs: b.jobs}
 	q.Look(ctx, all)
 	return all, nil
 }
@@ -146,7 +141,7 @@ func (b *batches) settle(hosts []string) map[string]error {
 	after, err := b.look(ctx, hosts)
 	errs := make([]error, len(hosts)) // each has its own index: they are confirmed at once
 	var group errgroup.Group
-	group.SetLimit(b.e.cli.Int("jobs"))
+	group.SetLimit(b.jobs)
 	for i, h := range hosts {
 		if err != nil {
 			errs[i] = err

@@ -52,12 +52,19 @@ func doPush(e *env) error {
 	if err != nil {
 		return err
 	}
+	json := e.cli.Bool("json")
 	ids := e.identities()
 	defer e.warnLoose(ids)
 	live := e.ui.Live(len(o.Hosts))
 	o.Count = live.SetTotal
 	o.Begun = func(host string) { live.At(host, "...") }
-	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, live, p) }) }
+	o.Done = func(p keys.Pushed) {
+		live.Done(p.Host, p.Err != nil, func() {
+			if !json {
+				reportPush(e, live, p, o.DryRun)
+			}
+		})
+	}
 	e.hosts.Uninterrupted = namesMany(e) && interruptible()
 	ctx := e.ctx
 	if namesMany(e) {
@@ -69,7 +76,7 @@ func doPush(e *env) error {
 	if err != nil {
 		return err
 	}
-	return pushedAll(e, pushed)
+	return pushedAll(e, pushed, o.DryRun, json)
 }
 
 // pushOptions are those of the command line.
@@ -85,14 +92,14 @@ func pushOptions(e *env, r *repo.Repo) (o keys.PushOptions, err error) {
 }
 
 // pushedAll reports the outcome of a push.
-func pushedAll(e *env, pushed []keys.Pushed) error {
+func pushedAll(e *env, pushed []keys.Pushed, dry, json bool) error {
 	outcomes := make([]many.Outcome, len(pushed))
 	todo := false
 	for i, p := range pushed {
 		outcomes[i] = p.Outcome
 		todo = todo || toPush(p)
 	}
-	if e.cli.Bool("json") {
+	if json {
 		if err := e.ui.JSON(pushJSON(pushed)); err != nil {
 			return err
 		}
@@ -106,7 +113,7 @@ func pushedAll(e *env, pushed []keys.Pushed) error {
 	default:
 		err = failures(len(s.Failed), len(outcomes), errors.Join(s.Errs...))
 	}
-	if err == nil && todo && e.cli.Bool("dry-run") {
+	if err == nil && todo && dry {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return err
@@ -117,16 +124,13 @@ func toPush(p keys.Pushed) bool {
 	return slices.ContainsFunc(p.Results, func(r push.Result) bool { return r.Action != push.Unchanged })
 }
 
-func reportPush(e *env, live *ui.Live, o keys.Pushed) {
-	if e.cli.Bool("json") {
-		return
-	}
+func reportPush(e *env, live *ui.Live, o keys.Pushed, dry bool) {
 	if o.Err != nil && namesMany(e) {
 		live.OfHost(o.Host, "failed")
 	}
 	for _, f := range o.Results {
 		action := string(f.Action)
-		if e.cli.Bool("dry-run") && f.Action != push.Unchanged {
+		if dry && f.Action != push.Unchanged {
 			action = "to be " + action
 		}
 		if f.Was == push.NoKey {

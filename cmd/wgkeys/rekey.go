@@ -50,22 +50,23 @@ func doRekey(e *env) error {
 	if len(q.Stale) == 0 {
 		e.ui.Say("nothing to do")
 	}
+	json := e.cli.Bool("json")
 	if e.cli.Bool("dry-run") {
-		return rekeyDry(e, q.Stale, q.Skipped)
+		return rekeyDry(e, q.Stale, q.Skipped, json)
 	}
 	defer e.warnLoose(ids)
-	return rekeyAll(e, q, r)
+	return rekeyAll(e, q, r, json)
 }
 
 // rekeyAll encrypts again, and reports what was done.
-func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo) error {
+func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo, json bool) error {
 	if err := q.OnlyCopies(e.ctx); err != nil {
 		return err
 	}
 	step, end := e.ui.Progress("encrypting again")
 	did, left, err := q.Run(e.ctx, step)
 	end()
-	err = errors.Join(err, rekeyed(e, did, ""))
+	err = errors.Join(err, rekeyed(e, did, "", json))
 	q.WarnShutOut(did)
 	if err != nil && len(did) == 0 {
 		return errors.Join(append(left, err)...)
@@ -77,8 +78,8 @@ func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo) error {
 	return err
 }
 
-func rekeyDry(e *env, stale []vault.Stale, skipped error) error {
-	if err := rekeyed(e, stale, "to be "); err != nil || len(stale) == 0 && skipped == nil {
+func rekeyDry(e *env, stale []vault.Stale, skipped error, json bool) error {
+	if err := rekeyed(e, stale, "to be ", json); err != nil || len(stale) == 0 && skipped == nil {
 		return err
 	}
 	return ui.ExitWith(ui.ExitFindings, skipped)
@@ -95,7 +96,7 @@ type rekeyedFile struct {
 
 // rekeyed reports what was done or, if when is "to be ", what would be done, and warns of
 // what rekey cannot do.
-func rekeyed(e *env, did []vault.Stale, when string) error {
+func rekeyed(e *env, did []vault.Stale, when string, json bool) error {
 	out := []rekeyedFile{}
 	for _, s := range did {
 		action := when + "encrypted again"
@@ -107,11 +108,11 @@ func rekeyed(e *env, did []vault.Stale, when string) error {
 			f.Added = append(f.Added, m.String())
 		}
 		out = append(out, f)
-		if !e.cli.Bool("json") {
+		if !json {
 			e.ui.Printf("%s %s %s\n", s.Host, s.File, action+keys.Because(s))
 		}
 	}
-	if e.cli.Bool("json") {
+	if json {
 		if err := e.ui.JSON(out); err != nil {
 			return err
 		}

@@ -58,6 +58,9 @@ func doRotate(e *env) error {
 	if err := checkRotate(e); err != nil {
 		return err
 	}
+	if err := namesLeaver(e); err != nil {
+		return err
+	}
 	r, err := e.writingOrDryRun()
 	if err != nil {
 		return err
@@ -74,7 +77,8 @@ func doRotate(e *env) error {
 		return err
 	}
 	ids := e.identities()
-	q, err := e.maker(r, ids).Rotations(rotateOptions(e, hosts, skip, left))
+	o := rotateOptions(e, hosts, skip, left)
+	q, err := e.maker(r, ids).Rotations(o)
 	if err != nil {
 		return err
 	}
@@ -82,10 +86,10 @@ func doRotate(e *env) error {
 		return r.Changes.Commit(e.ctx, e.ui, "rotate", q.Made, nil)
 	}
 	if q.Count() == 0 {
-		e.ui.Say("nothing to do: %s", whyNoRotation(e))
+		e.ui.Say("nothing to do: %s", whyNoRotation(o, e.cli.String("leaver")))
 		return nil
 	}
-	return runRotations(e, r, q)
+	return runRotations(e, r, q, o, e.cli.Bool("commit"))
 }
 
 // checkRotate refuses flags that make no sense, alone or together.
@@ -97,14 +101,11 @@ func checkRotate(e *env) error {
 	case all && named:
 		return ui.Usage("cannot go together:", "--all and HOST", "all are rotated without a name too", "wgkeys rotate --help")
 	}
-	if err := checkJobs(e); err != nil {
-		return err
-	}
-	return namesLeaver(e)
+	return checkJobs(e)
 }
 
 // runRotations asks the user, and replaces the keys.
-func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
+func runRotations(e *env, r *repo.Repo, q *keys.Rotations, o keys.RotateOptions, commits bool) error {
 	q.Announce()
 	question := "rotate it?"
 	if q.Count() != 1 {
@@ -123,11 +124,11 @@ func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	errs := q.Run(e.ctx)
 	said()
 	failed := q.NotDone()
-	errs = append(errs, notRotated(e, q)...)
-	if e.cli.Bool("dry-run") && len(errs) == 0 {
+	errs = append(errs, notRotated(e, q, o.PSKOnly)...)
+	if o.DryRun && len(errs) == 0 {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	if len(q.Made) > 0 {
+	if len(q.Made) > 0 && !commits {
 		remindOfCommit(e, r)
 	}
 	return failures(failed, q.Count(), r.Changes.Commit(e.ctx, e.ui, "rotate", q.Made, errors.Join(errs...)))
@@ -135,7 +136,7 @@ func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 
 // remindOfCommit: a git checkout or reset would take the only copy of a key that is in use.
 func remindOfCommit(e *env, r *repo.Repo) {
-	if !e.cli.Bool("commit") && r.Tops() != nil {
+	if r.Tops() != nil {
 		e.ui.Say("no commit has the new keys yet: git -C %[1]s add -A && git -C %[1]s commit (--commit does it)", ui.Quoted(r.Dir))
 	}
 }
@@ -158,12 +159,16 @@ func rotateHosts(e *env, r *repo.Repo) (hosts, skip []string, err error) {
 }
 
 // notRotated are the errors with the commands for the rest of several rotations.
-func notRotated(e *env, q *keys.Rotations) (errs []error) {
+func notRotated(e *env, q *keys.Rotations, pskOnly bool) (errs []error) {
 	if q.Count() < 2 {
 		return nil
 	}
-	rest, several := q.Left()
-	for _, x := range rest {
+	rest := restOfPSKs
+	if pskOnly {
+		rest = restOfKeys
+	}
+	left, several := q.Left()
+	for _, x := range left {
 		in, of := "", ""
 		if several {
 			in, of = "-t "+words.ForShell(x.Tunnel)+" ", " in tunnel "+x.Tunnel
@@ -174,7 +179,7 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 		}
 		if len(x.PSKs) > 0 {
 			errs = append(errs, fault.New("did not replace"+of+" preshared keys of", ui.Naming(x.PSKs),
-				"see above", "then: "+restOfPSKs(e, in, x.PSKs)))
+				"see above", "then: "+rest(e, in, x.PSKs)))
 		}
 	}
 	return errs
@@ -189,13 +194,10 @@ func restOfKeys(e *env, in string, hosts []string) string {
 	return strings.Join(slices.Concat([]string{"wgkeys rotate " + strings.TrimSpace(in)}, flagsOf(e), hosts), " ")
 }
 
-// restOfPSKs returns the command that rotates the remaining preshared keys, with the same in
-// as restOfKeys. Without --psk the flags of this run selected keys, which are rotated by now:
-// they would select none.
+// restOfPSKs returns the command that rotates the preshared keys that remain after a rotation of
+// keys, with the same in as restOfKeys. The flags of this run selected keys, which are rotated by
+// now: they would select none.
 func restOfPSKs(e *env, in string, hosts []string) string {
-	if e.cli.Bool("psk") {
-		return restOfKeys(e, in, hosts)
-	}
 	flags := flagsOf(e, "due", "leaver", "now", "on-host")
 	return strings.Join(slices.Concat([]string{"wgkeys rotate " + in + "--psk"}, flags, hosts), " ")
 }
@@ -221,14 +223,14 @@ func rotateOptions(e *env, hosts, skip []string, left *check.Exposure) keys.Rota
 }
 
 // whyNoRotation says why there is nothing to rotate.
-func whyNoRotation(e *env) string {
+func whyNoRotation(o keys.RotateOptions, leaver string) string {
 	switch {
-	case e.cli.Bool("due"):
+	case o.Due:
 		return "no key is due"
-	case e.cli.Bool("psk"):
+	case o.PSKOnly:
 		return "no tunnel asks for preshared keys of them, with psk = true"
-	case e.cli.IsSet("leaver"):
-		return "no key is left that " + e.cli.String("leaver") + " could read"
+	case leaver != "":
+		return "no key is left that " + leaver + " could read"
 	}
 	return "every host is left out by --skip, or nobody logs in to it, or there is none"
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,30 +45,6 @@ func doShow(e *env) error {
 	}
 	e.ui.Printf("%s", v.Annotate())
 	return nil
-}
-
-// viewOf is the view of the host named on the command line, or of this machine.
-func viewOf(e *env) (*tunnel.View, *tunnel.Tunnel, error) {
-	verb := e.cli.Command.Name
-	host, err := e.oneName(e.thisHost)
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := e.repo()
-	if err != nil {
-		return nil, nil, err
-	}
-	t, err := e.tunnel(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(e.names()) == 0 && !e.cli.IsSet("host") && !slices.Contains(t.Hosts(), host) {
-		return nil, nil, ui.Usage("no host named for", "wgkeys "+verb,
-			"this machine is "+host+", which is not a host of tunnel "+t.Name+"; those are "+strings.Join(t.Hosts(), ", "),
-			"wgkeys "+verb+" HOST, or --host HOST if this machine is one of them")
-	}
-	v, err := r.View(t, host)
-	return v, t, err
 }
 
 // showSecret writes the key file of one named host. A host in the middle of a rotation has

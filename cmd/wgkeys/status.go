@@ -52,11 +52,17 @@ func statusCommand() (*cli.Command, func(*env) error) {
 }
 
 func doStatus(e *env) error {
-	if err := checkStatusFlags(e); err != nil {
+	o := statusOptions{json: e.cli.Bool("json"), prometheus: e.cli.Bool("prometheus"), output: e.cli.String("output"),
+		watch: e.cli.Bool("watch") || e.cli.IsSet("every"), every: e.cli.Duration("every"),
+		tunnel: e.cli.String("tunnel"), jobs: e.cli.Int("jobs")}
+	if err := o.check(e.names()); err != nil {
 		return err
 	}
-	w := &statusWriter{e: e}
-	if e.cli.Bool("watch") || e.cli.IsSet("every") {
+	if err := checkJobs(e); err != nil {
+		return err
+	}
+	w := &statusWriter{e: e, o: o}
+	if o.watch {
 		return watchStatus(e, w)
 	}
 	all, err := w.look(remote.Survey{})
@@ -66,28 +72,37 @@ func doStatus(e *env) error {
 	if err := w.write(all); err != nil {
 		return err
 	}
-	return verdict(e, all)
+	return verdict(e, o, all)
 }
 
-// checkStatusFlags refuses flags that make no sense together.
-func checkStatusFlags(e *env) error {
-	json, prometheus := e.cli.Bool("json"), e.cli.Bool("prometheus")
+// statusOptions say what to ask the hosts, and where the result goes.
+type statusOptions struct {
+	json, prometheus bool
+	output           string        // a file for either; "": standard output
+	watch            bool          // again and again
+	every            time.Duration // how often
+	tunnel           string        // "": all
+	jobs             int
+}
+
+// check refuses options that make no sense together, or with those hosts.
+func (o statusOptions) check(hosts []string) error {
 	switch {
-	case json && prometheus:
+	case o.json && o.prometheus:
 		return ui.Usage("cannot go together:", "--json and --prometheus", "each is a form of the whole result",
 			"wgkeys status --help")
-	case e.cli.String("output") != "" && !json && !prometheus:
-		return ui.Usage("nothing to write to", e.cli.String("output"), "a table is for a terminal",
+	case o.output != "" && !o.json && !o.prometheus:
+		return ui.Usage("nothing to write to", o.output, "a table is for a terminal",
 			"wgkeys status --prometheus -o FILE, or --json -o FILE")
-	case e.cli.Duration("every") < time.Second:
+	case o.every < time.Second:
 		return ui.Usage("too short a time for", "--every", "hosts are asked over ssh", "wgkeys status --watch --every 2s")
 	}
-	for _, name := range e.names() {
-		if _, err := time.ParseDuration(name); err == nil && e.cli.Bool("watch") {
+	for _, name := range hosts {
+		if _, err := time.ParseDuration(name); err == nil && o.watch {
 			return ui.Usage("no such host", name, "--watch has no value", "wgkeys status --watch --every "+name)
 		}
 	}
-	return checkJobs(e)
+	return nil
 }
 
 // look asks the selected hosts.
@@ -98,7 +113,7 @@ func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 		return nil, err
 	}
 	defer r.Root.Close() // a watch opens it again and again
-	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
+	tunnels, err := r.SomeTunnels(w.o.tunnel)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +122,11 @@ func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 		return nil, err
 	}
 	w.repo = r.Dir
-	all, err := remote.NewStatuses(r, e.cli.String("tunnel"), hosts)
+	all, err := remote.NewStatuses(r, w.o.tunnel, hosts)
 	if err != nil {
 		return nil, err
 	}
-	q.Hosts, q.Repo, q.Jobs = e.hosts, r, e.cli.Int("jobs")
+	q.Hosts, q.Repo, q.Jobs = e.hosts, r, w.o.jobs
 	q.Waits = func(hosts []string) {
 		e.hosts.Say.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e))
 	}
@@ -125,7 +140,7 @@ func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 }
 
 // verdict is the exit code of a look, and the error about hosts that did not answer.
-func verdict(e *env, all []*remote.HostStatus) error {
+func verdict(e *env, o statusOptions, all []*remote.HostStatus) error {
 	var errs []error
 	failed, hosts := hostsIn(all, func(s *remote.HostStatus) bool { return s.Err != nil }), hostsIn(all, nil)
 	found, ended := false, 0
@@ -150,7 +165,7 @@ func verdict(e *env, all []*remote.HostStatus) error {
 	}
 	if n := len(failed); n > 0 && n < len(hosts) {
 		hint := "once that is fixed: " + retry(e, failed)
-		if e.cli.Bool("prometheus") || e.cli.Bool("json") { // a whole result is about all of them
+		if o.prometheus || o.json { // a whole result is about all of them
 			hint = ""
 		}
 		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(hosts), "host")), "", "", hint))
@@ -172,27 +187,27 @@ func hostsIn(all []*remote.HostStatus, fits func(*remote.HostStatus) bool) (host
 // A statusWriter writes statuses in the form that was asked for.
 type statusWriter struct {
 	e     *env
+	o     statusOptions
 	repo  string          // the repository's folder
 	looks *standing.Looks // the last ones; nil: not read yet
 }
 
 func (w *statusWriter) write(all []*remote.HostStatus) error {
-	cli := w.e.cli
-	if !cli.Bool("prometheus") {
+	if !w.o.prometheus {
 		w.compare(all)
 	}
 	switch {
-	case cli.Bool("json") && cli.String("output") != "":
+	case w.o.json && w.o.output != "":
 		var text bytes.Buffer
 		if err := (&ui.UI{Stdout: &text}).JSON(all); err != nil {
 			return err
 		}
 		return w.file(text.Bytes())
-	case cli.Bool("json"):
+	case w.o.json:
 		return w.e.ui.JSON(all)
-	case cli.Bool("prometheus") && cli.String("output") != "":
+	case w.o.prometheus && w.o.output != "":
 		return w.file(standing.Prometheus(all, time.Now()))
-	case cli.Bool("prometheus"):
+	case w.o.prometheus:
 		w.e.ui.Printf("%s", standing.Prometheus(all, time.Now()))
 		return nil
 	}
@@ -228,7 +243,7 @@ func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
 
 // file replaces a file with the result.
 func (w *statusWriter) file(text []byte) error {
-	path := w.e.cli.String("output")
+	path := w.o.output
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fault.NewFile("cannot write the result to", path, "it is there, and no ordinary file",
 			"without -o it goes to standard output; ls -ld "+ui.Quoted(path))

@@ -24,7 +24,7 @@ func (silent) Warn(error)         {}
 func watchStatus(e *env, w *statusWriter) error {
 	colours(e.ui)
 	frame, ok := e.ui.NewFrame()
-	if !ok || e.cli.Bool("json") || e.cli.Bool("prometheus") {
+	if !ok || w.o.json || w.o.prometheus {
 		frame = nil
 	} else {
 		e.hosts.Say = silent{}
@@ -56,20 +56,19 @@ func watchStatus(e *env, w *statusWriter) error {
 		select {
 		case <-e.ctx.Done():
 			return nil
-		case <-time.After(time.Until(begun.Add(e.cli.Duration("every")))):
+		case <-time.After(time.Until(begun.Add(w.o.every))):
 		}
 	}
 }
 
 // show shows one of several looks: over the one before, or after it.
 func (w *statusWriter) show(frame *ui.Frame, all []*remote.HostStatus) error {
-	cli := w.e.cli
 	switch {
-	case cli.Bool("json") && cli.String("output") == "": // a line each
+	case w.o.json && w.o.output == "": // a line each
 		w.compare(all)
 		w.e.ui.Event(all)
 		return nil
-	case cli.Bool("json") || cli.Bool("prometheus"):
+	case w.o.json || w.o.prometheus:
 		return w.write(all)
 	}
 	w.compare(all)
@@ -84,7 +83,7 @@ func (w *statusWriter) show(frame *ui.Frame, all []*remote.HostStatus) error {
 }
 
 func (w *statusWriter) title(now time.Time) ui.Line {
-	title := fmt.Sprintf("%s  every %v, Ctrl-C ends", now.Format(time.TimeOnly), w.e.cli.Duration("every"))
+	title := fmt.Sprintf("%s  every %v, Ctrl-C ends", now.Format(time.TimeOnly), w.o.every)
 	return ui.Line{{Text: title, Style: ui.Faint}}
 }
 

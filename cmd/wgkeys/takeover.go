@@ -13,8 +13,10 @@ var (
 	hiddenViewFlag = &cli.StringFlag{Name: "view", Hidden: true}
 )
 
-func doTakeOver(e *env) error {
-	if file := e.cli.String("view"); file != "" {
+// doTakeOver takes over the tunnel of a view: that in a file or, if it is "", the one of the
+// repository.
+func doTakeOver(e *env, file string, dry bool) error {
+	if file != "" {
 		text, err := readText(file)
 		if err != nil {
 			return err
@@ -23,20 +25,22 @@ func doTakeOver(e *env) error {
 		if err != nil {
 			return err
 		}
-		return takeOverHere(e, v)
+		return takeOverHere(e, v, dry)
 	}
-	here := func(v *tunnel.View) error { return takeOverHere(e, v) }
+	here := func(v *tunnel.View) error { return takeOverHere(e, v, dry) }
 	return onHostOfView(e, here, func(t *tunnel.Tunnel, v *tunnel.View) error {
-		return e.hosts.TakeOver(e.ctx, t, v, e.cli.Bool("dry-run"))
+		return e.hosts.TakeOver(e.ctx, t, v, dry)
 	})
 }
 
-func doGiveBack(e *env) error { return onHost(e, giveBackTaken, giveBackThere) }
-
-func giveBackThere(e *env, host string) error {
-	t, own, err := tunnelOf(e, host)
-	if err != nil {
-		return err
-	}
-	return e.hosts.GiveBack(e.ctx, t, host, own, e.cli.Bool("dry-run"))
+// doGiveBack gives a tunnel back: the named one or, if that is "", the only one.
+func doGiveBack(e *env, tunnel string, dry bool) error {
+	here := func(e *env) error { return giveBackTaken(e, tunnel, dry) }
+	return onHost(e, here, func(e *env, host string) error {
+		t, own, err := tunnelOf(e, host)
+		if err != nil {
+			return err
+		}
+		return e.hosts.GiveBack(e.ctx, t, host, own, dry)
+	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -14,8 +13,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-func takeOverHere(e *env, v *tunnel.View) error {
-	dry := e.cli.Bool("dry-run")
+func takeOverHere(e *env, v *tunnel.View, dry bool) error {
 	var plan *apply.Plan
 	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
 	if err != nil {
@@ -34,7 +32,7 @@ func takeOverHere(e *env, v *tunnel.View) error {
 		e.ui.Say("%s: would be taken over from %s", v.Tunnel, t.From)
 	}
 	plan = t.Plan
-	if done, err := showPlan(e, h, plan, dry); done {
+	if done, err := showPlan(e, h, plan, dry, false); done {
 		return err
 	}
 	if err := h.TakeOver(e.ctx, t); err != nil {
@@ -65,38 +63,38 @@ func bootTakenOver(e *env, v *tunnel.View) error {
 func bootByItself(e *env, v *tunnel.View) error {
 	s := boot.Find()
 	if s != boot.None {
-		if err := installProgram(e); err != nil {
+		if err := installProgram(e, installOptions{}); err != nil {
 			return err
 		}
 	}
-	return bootBy(e, s, []*tunnel.View{v})
+	return bootBy(e, s, []*tunnel.View{v}, false)
 }
 
 // giveBackTaken gives back the named tunnel, or the only one that was taken over here.
-func giveBackTaken(e *env) error {
+func giveBackTaken(e *env, named string, dry bool) error {
 	taken := former.Taken()
-	if t := e.cli.String("tunnel"); t != "" {
-		if err := tunnel.CheckName(t); err != nil {
-			return ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys import --help")
+	if named != "" {
+		if err := checkTunnel(e, named); err != nil {
+			return err
 		}
-		taken = []string{t}
+		taken = []string{named}
 	}
 	switch len(taken) {
 	case 0:
 		return fault.NewFile("nothing to give back in", filepath.Dir(former.Dir("x")),
 			"no tunnel was taken over on this machine", "wgkeys down")
 	case 1:
-		return giveBackHere(e, taken[0])
+		return giveBackHere(e, taken[0], dry)
 	}
 	return ui.Usage("which tunnel is meant by", "wgkeys import --undo", "there are "+strings.Join(taken, ", "),
 		"wgkeys import --undo -t "+taken[0])
 }
 
-func giveBackHere(e *env, name string) error {
+func giveBackHere(e *env, name string, dry bool) error {
 	if err := checkOwner(e, name); err != nil {
 		return err
 	}
-	r, err := giveBack(e, name)
+	r, err := giveBack(e, name, dry)
 	if r == nil || err != nil {
 		return err
 	}
@@ -116,8 +114,7 @@ func giveBackHere(e *env, name string) error {
 }
 
 // giveBack does it, or shows what would be done: then the record is nil.
-func giveBack(e *env, name string) (*former.Record, error) {
-	dry := e.cli.Bool("dry-run")
+func giveBack(e *env, name string, dry bool) (*former.Record, error) {
 	var plan *apply.Plan
 	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
 	if err != nil {
@@ -128,7 +125,7 @@ func giveBack(e *env, name string) (*former.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if done, err := showPlan(e, h, plan, dry); done {
+	if done, err := showPlan(e, h, plan, dry, false); done {
 		return nil, err
 	}
 	_, err = h.GiveBack(e.ctx, r)
@@ -137,17 +134,13 @@ func giveBack(e *env, name string) (*former.Record, error) {
 
 // notAtBoot makes systemd not bring the tunnel up any more.
 func notAtBoot(e *env, name string) error {
-	for _, unit := range []string{"wgkeys@", "wgkeys-device@", "wgkeys-names@"} {
-		unit += name + ".service"
-		if exec.CommandContext(e.ctx, "systemctl", "--quiet", "is-enabled", unit).Run() != nil {
+	for _, c := range boot.Release(name) {
+		if c.Done(e.ctx) {
 			continue
 		}
-		args := []string{"--quiet", "disable", unit}
-		if unit != "wgkeys@"+name+".service" { // which would take the tunnel down
-			args = append(args, "--now")
-		}
-		if out, err := exec.CommandContext(e.ctx, "systemctl", args...).CombinedOutput(); err != nil {
-			return fault.Wrap(err, "cannot disable", unit+": "+string(out), "systemctl status "+unit)
+		if err := c.Run(e.ctx); err != nil {
+			return fault.Wrap(err, "the tunnel was given back, and wgkeys would still bring it up at boot:", name,
+				"sudo "+c.String())
 		}
 	}
 	return nil

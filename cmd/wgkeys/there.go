@@ -47,12 +47,12 @@ func confirmThere(e *env, host string) error {
 }
 
 // downThere makes another host undo its apply.
-func downThere(e *env, host string) error {
+func downThere(e *env, host string, dry bool) error {
 	t, own, err := tunnelOf(e, host)
 	if err != nil {
 		return err
 	}
-	return e.hosts.Down(e.ctx, t, host, own, e.cli.Bool("dry-run"))
+	return e.hosts.Down(e.ctx, t, host, own, dry)
 }
 
 // ownKeys are the public keys of a host in some tunnels, as far as it has any.
@@ -70,7 +70,7 @@ func ownKeys(r *repo.Repo, host string, tunnels ...*tunnel.Tunnel) remote.Own {
 
 // tellRefusal reports to programs, such as status, what a plan refused.
 func tellRefusal(e *env, name string, err error) {
-	if text := remote.RefusedBy(err); text != "" && e.cli.Bool("json") {
+	if text := remote.RefusedBy(err); text != "" {
 		e.ui.JSON(remote.Planned{Tunnel: name, Steps: []remote.PlannedStep{}, Refused: text})
 	}
 }

@@ -36,15 +36,23 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 	}, doUninstall
 }
 
+// uninstallOptions say what is removed.
+type uninstallOptions struct {
+	dryRun   bool
+	keys     bool     // the key files, too
+	keyFiles []string // more of them than those of the tunnels that were applied
+}
+
 func doUninstall(e *env) error {
+	o := uninstallOptions{dryRun: e.cli.Bool("dry-run"), keys: e.cli.Bool("keys"), keyFiles: e.cli.StringSlice("key-file")}
 	if t := e.cli.String("tunnel"); t != "" {
 		return ui.Usage("cannot remove a single tunnel with", "wgkeys uninstall",
 			"it removes the program, and with it all of them", "wgkeys down -t "+words.ForShell(t))
 	}
 	if len(e.names()) > 0 || e.cli.Bool("all") {
-		return uninstallThere(e)
+		return uninstallThere(e, o)
 	}
-	return uninstallHere(e)
+	return uninstallHere(e, o)
 }
 
 // questionThere is the question to the user about other hosts.
@@ -57,19 +65,19 @@ func questionThere(hosts []string, keys bool) string {
 }
 
 // uninstallThere removes it from other hosts.
-func uninstallThere(e *env) error {
-	w, err := newWorkers(e)
+func uninstallThere(e *env, o uninstallOptions) error {
+	w, err := newWorkers(e, "")
 	if err != nil {
 		return err
 	}
 	flags := []string{"-y"}
-	if e.cli.Bool("dry-run") {
+	if o.dryRun {
 		flags = append(flags, "-n")
-	} else if err := e.confirmed(questionThere(w.chosen, e.cli.Bool("keys"))); err != nil {
+	} else if err := e.confirmed(questionThere(w.chosen, o.keys)); err != nil {
 		return err
 	}
 	return w.each(func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
-		keys, err := w.keyFlags(host)
+		keys, err := w.keyFlags(host, o.keys)
 		if err != nil {
 			return err
 		}
@@ -82,7 +90,7 @@ func uninstallThere(e *env) error {
 			hosts.Say.Say("nothing to do: wgkeys is not on %s", host)
 			return nil
 		}
-		if begun && !e.cli.Bool("dry-run") && errors.Is(err, ssh.ErrUnreachable) {
+		if begun && !o.dryRun && errors.Is(err, ssh.ErrUnreachable) {
 			return fault.WrapHost(err, "cannot tell whether wgkeys was removed from host", host,
 				"if it was begun there, the host finishes it by itself, even if ssh went through the tunnel")
 		}
@@ -92,8 +100,8 @@ func uninstallThere(e *env) error {
 
 // keyFlags name the key files that push may have brought to a host, if they have to be
 // removed: without an applied tunnel the host does not know them.
-func (w *workers) keyFlags(host string) (flags []string, err error) {
-	if !w.env.cli.Bool("keys") {
+func (w *workers) keyFlags(host string, remove bool) (flags []string, err error) {
+	if !remove {
 		return nil, nil
 	}
 	tunnels, err := w.of(host)

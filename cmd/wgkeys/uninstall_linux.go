@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"strings"
 
@@ -13,19 +12,19 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-func uninstallHere(e *env) error {
+func uninstallHere(e *env, o uninstallOptions) error {
 	if taken := former.Taken(); len(taken) > 0 {
 		return fault.New("not removed while a tunnel is taken over from another program:", strings.Join(taken, ", "),
 			"its files are below "+kept.Dir, "give it back first: wgkeys import --undo -t "+taken[0])
 	}
-	found, err := host.FindRemoval(e.cli.StringSlice("key-file"))
+	found, err := host.FindRemoval(o.keyFiles)
 	if err != nil {
 		return err
 	}
 	if err := checkOwner(e, found.Tunnels...); err != nil {
 		return err
 	}
-	r := &removal{e, found}
+	r := &removal{e, o, found}
 	if r.Empty() && len(r.program()) == 0 {
 		if boot.Packaged() {
 			sayPackaged(e)
@@ -34,7 +33,7 @@ func uninstallHere(e *env) error {
 		}
 		return nil
 	}
-	if e.cli.Bool("dry-run") {
+	if o.dryRun {
 		return r.show()
 	}
 	if err := e.confirmed(r.question()); err != nil {
@@ -46,6 +45,7 @@ func uninstallHere(e *env) error {
 // A removal removes wgkeys from this machine.
 type removal struct {
 	env *env
+	o   uninstallOptions
 	host.Removal
 }
 
@@ -61,7 +61,7 @@ func (r *removal) question() string {
 }
 
 func (r *removal) keysToRemove() []string {
-	if r.env.cli.Bool("keys") {
+	if r.o.keys {
 		return r.Keys
 	}
 	return nil
@@ -90,7 +90,7 @@ func (r *removal) run() error {
 		return errAbandoned("this machine", "", "wgkeys uninstall")
 	}
 	for _, name := range r.Applied {
-		if err := takeDown(r.env, name); err != nil {
+		if err := takeDown(r.env, name, false, false); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (r *removal) run() error {
 
 // program is this program's file, unless it belongs to a package.
 func (r *removal) program() []string {
-	if boot.Packaged() || !isThere(boot.Program()) {
+	if boot.Packaged() || !exists(boot.Program()) {
 		return nil
 	}
 	return []string{boot.Program()}
@@ -150,7 +150,7 @@ func (r *removal) runAll(commands []boot.Command) error {
 
 func (r *removal) removeAll(paths []string) error {
 	for _, path := range paths {
-		if !isThere(path) {
+		if !exists(path) {
 			continue
 		}
 		r.env.ui.Printf("rm -r %s\n", path)
@@ -159,9 +159,4 @@ func (r *removal) removeAll(paths []string) error {
 		}
 	}
 	return nil
-}
-
-func isThere(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
