@@ -166,8 +166,9 @@ func doDown(e *env) error {
 	if namesMany(e) {
 		return downMany(e, dry)
 	}
-	return onApplied(e, e.cli.String("tunnel"), func(e *env, tunnel string) error { return downHere(e, tunnel, dry, json) },
-		func(e *env, host string) error { return downThere(e, host, dry) })
+	here := func(e *env, tunnel string) error { return downHere(e, tunnel, dry, json) }
+	there := func(e *env, host string) error { return downThere(e, host, dry) }
+	return onApplied(e, e.cli.String("tunnel"), here, there)
 }
 
 // onApplied works on a tunnel that was applied here, the named one or the only one, or makes

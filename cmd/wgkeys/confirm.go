@@ -27,5 +27,6 @@ func doConfirm(e *env) error {
 		return confirmMany(e)
 	}
 	token, json := e.cli.String("token"), e.cli.Bool("json")
-	return onApplied(e, e.cli.String("tunnel"), func(e *env, tunnel string) error { return confirmHere(e, tunnel, token, json) }, confirmThere)
+	here := func(e *env, tunnel string) error { return confirmHere(e, tunnel, token, json) }
+	return onApplied(e, e.cli.String("tunnel"), here, confirmThere)
 }
