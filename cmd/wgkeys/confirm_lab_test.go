@@ -104,7 +104,8 @@ func TestLabConfirmNever(t *testing.T) {
 // meanwhile. It reports false where the machine was too slow to ask them within that time.
 func waitsToBeConfirmed(u *labtest.Users, command string, unfinished bool, confirm time.Duration) bool {
 	u.Helper()
-	ask, want := []string{"wgkeys apply"}, `an apply waits to be confirmed on tunnel "wg0"`
+	ask, want := []string{"wgkeys apply"},
+		`an apply waits to be confirmed on tunnel "wg0": it may be somebody else's, and is reverted in`
 	if unfinished {
 		ask, want = []string{"wgkeys confirm", "wgkeys apply"}, "did not get to its end"
 	}
@@ -348,4 +349,9 @@ func TestLabConfirmRefuses(t *testing.T) {
 	u.Must(u.Shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
 	u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
 	u.Same(u.Shale, before, "after the pending apply's file was damaged")
+	r = u.Run(u.Shale, "wgkeys apply --confirm 60s --token ONE; wgkeys confirm --token TWO")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "hint: wgkeys plan -t wg0") {
+		t.Errorf("the apply of another command: exit %d\n%s", r.Code, r.Stderr)
+	}
+	u.Must(u.Shale, "wgkeys confirm --token ONE")
 }

@@ -29,8 +29,8 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 	}
 	switch {
 	case o.Token != "" && o.Token != p.Token:
-		return false, fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command",
-			"wgkeys confirm -t "+name)
+		return false, fault.New("another apply waits to be confirmed on tunnel", name,
+			"somebody has applied since, and this command's apply was reverted or confirmed before", "wgkeys plan -t "+name)
 	case p.Damaged:
 		return false, fault.New("cannot confirm the apply on tunnel", name,
 			"the file of the pending apply is damaged, so it is undone", "wgkeys apply -t "+name)

@@ -194,7 +194,7 @@ func (s *Session) Settle(ctx context.Context, name string) error {
 			fmt.Sprintf("it is undone in %d s", seconds), "wait for that, or undo all of it: wgkeys down -t "+name)
 	case left > 0:
 		return fault.New("an apply waits to be confirmed on tunnel", name,
-			fmt.Sprintf("it is reverted in %d s if nobody does", seconds), "wgkeys confirm -t "+name)
+			fmt.Sprintf("it may be somebody else's, and is reverted in %d s if nobody does", seconds), "wgkeys confirm -t "+name)
 	}
 	return s.Revert(ctx, name, p)
 }

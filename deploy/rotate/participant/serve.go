@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -267,7 +268,9 @@ func free(name string) error {
 		return err
 	}
 	if p != nil {
-		return fault.New("an apply waits to be confirmed on tunnel", name, "", "wgkeys confirm -t "+name)
+		return fault.New("an apply waits to be confirmed on tunnel", name,
+			fmt.Sprintf("it may be somebody else's, and is reverted in %d s if nobody does", max(0, int(p.Left().Seconds()))+1),
+			"wgkeys confirm -t "+name)
 	}
 	if err := UnderWay(name); err != nil {
 		return err
