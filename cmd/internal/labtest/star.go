@@ -106,10 +106,25 @@ func (s *Star) join(i int) error {
 	if err := errors.Join(s.equip(h), s.Link(h, "eth0", s.Hub, port)); err != nil {
 		return err
 	}
+	addr, mac := outsideOf(i+1).String(), fmt.Sprintf("02:00:00:00:%02x:%02x", (i+1)>>8, (i+1)&0xff)
 	return errors.Join(
+		h.IP("link set eth0 address "+mac),
 		s.Hub.IP("link set "+port+" master lan"),
-		h.IP("address add "+outsideOf(i+1).String()+"/16 dev eth0"),
+		s.onlyOwnFrames(port, addr, mac),
+		h.IP("address add "+addr+"/16 dev eth0"),
 		h.StartSSHD(s.Context()),
+	)
+}
+
+// onlyOwnFrames has the bridge send no frame to a port that is not for its spoke. A frame for a
+// spoke that is asleep, or a question of ARP, would go to all ports otherwise: with hundreds
+// that is more than the machine's processors queue (net.core.netdev_max_backlog), which drops
+// packets of the others.
+func (s *Star) onlyOwnFrames(port, addr, mac string) error {
+	_, err := s.Hub.Run(s.Context(), "bridge", "fdb", "replace", mac, "dev", port, "master", "static")
+	return errors.Join(err,
+		s.Hub.IP("link set "+port+" type bridge_slave flood off mcast_flood off isolated on"),
+		s.Hub.IP("neighbour replace "+addr+" lladdr "+mac+" nud permanent dev lan"),
 	)
 }
 
