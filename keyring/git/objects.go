@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,13 @@ import (
 type Blob struct {
 	ID, Path string
 	Text     []byte // valid during the call
+	kind     string // as git calls it: "blob", "commit", "tag"
+}
+
+// A Message is that of a commit or of a tag.
+type Message struct {
+	Of, ID string // Of: "commit" or "tag"
+	Text   []byte // valid during the call
 }
 
 // Staged calls do with each file, of at most limit bytes, that the next commit would add or
@@ -43,8 +51,9 @@ func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) err
 }
 
 // History calls do with each blob of at most limit bytes that a branch, a tag or the stash
-// reaches. It fails if the clone does not have the whole history.
-func History(ctx context.Context, dir string, limit int, do func(Blob) error) error {
+// reaches, and said, which may be nil, with each message. It fails if the clone does not have
+// the whole history.
+func History(ctx context.Context, dir string, limit int, do func(Blob) error, said func(Message) error) error {
 	if err := whole(ctx, dir); err != nil {
 		return err
 	}
@@ -52,12 +61,26 @@ func History(ctx context.Context, dir string, limit int, do func(Blob) error) er
 	if err != nil {
 		return err
 	}
-	return blobs(ctx, dir, bytes.NewReader(out), limit, do)
+	objects := bytes.NewReader(out)
+	if said == nil {
+		return blobs(ctx, dir, objects, limit, do)
+	}
+	return read(ctx, dir, objects, limit, []string{"blob", "commit", "tag"}, func(b Blob) error {
+		if b.kind == "blob" {
+			return do(b)
+		}
+		_, message, _ := bytes.Cut(b.Text, []byte("\n\n")) // what comes before are git's own lines
+		return said(Message{Of: b.kind, ID: b.ID, Text: message})
+	})
 }
 
-// blobs calls do with those of the objects that are blobs. A line of objects is "ID" or "ID
-// NAME".
+// blobs calls do with those of the objects that are blobs.
 func blobs(ctx context.Context, dir string, objects io.Reader, limit int, do func(Blob) error) error {
+	return read(ctx, dir, objects, limit, []string{"blob"}, do)
+}
+
+// read calls do with the objects of some kinds. A line of objects is "ID" or "ID NAME".
+func read(ctx context.Context, dir string, objects io.Reader, limit int, kinds []string, do func(Blob) error) error {
 	out, err := run(ctx, dir, objects, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)")
 	if err != nil {
 		return err
@@ -66,7 +89,7 @@ func blobs(ctx context.Context, dir string, objects io.Reader, limit int, do fun
 	var paths []string
 	for line := range strings.Lines(string(out)) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
-		if len(f) < 4 || f[0] != "blob" {
+		if len(f) < 4 || !slices.Contains(kinds, f[0]) {
 			continue
 		}
 		if size, err := strconv.Atoi(f[1]); err != nil || size > limit {
@@ -126,7 +149,7 @@ func readBatch(r *bufio.Reader, paths []string, do func(Blob) error) error {
 		if _, err := io.CopyN(&text, r, int64(size)+1); err != nil {
 			return io.ErrUnexpectedEOF
 		}
-		if err := do(Blob{ID: f[0], Path: path, Text: text.Bytes()[:size]}); err != nil {
+		if err := do(Blob{ID: f[0], Path: path, Text: text.Bytes()[:size], kind: f[1]}); err != nil {
 			return err
 		}
 	}

@@ -52,6 +52,14 @@ type Hit struct {
 	SSH  string // of an SSH key with an unknown owner: the recipient that belongs to it
 }
 
+// Whose returns what it is and, if that is known, whose.
+func (h Hit) Whose() string {
+	if h.Of == "" {
+		return h.What
+	}
+	return h.What + " " + h.Of
+}
+
 // maxSSH is a bound for the size of an SSH key file, in bytes.
 const maxSSH = 32 << 10
 
@@ -167,7 +175,7 @@ func (f *finder) judge(name string, start int) (Hit, bool) {
 		return h, true
 	}
 	alone := len(bytes.TrimSpace(f.text)) == spelled && !strings.HasSuffix(name, ".pub")
-	return Hit{Kind: privateKey, What: "a key alone in its file"}, alone
+	return Hit{Kind: privateKey, What: "a key that stands alone"}, alone
 }
 
 // certain identifies a key whose public key or fingerprint is known.

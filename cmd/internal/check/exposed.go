@@ -59,7 +59,7 @@ func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 		err := git.History(ctx, top, repo.MaxVaultFile, func(b git.Blob) error {
 			past.blob(b.Path, (&report{dir: dir}).relative(filepath.Join(top, b.Path)), b.Text)
 			return nil
-		})
+		}, nil)
 		if err != nil {
 			return nil, err
 		}

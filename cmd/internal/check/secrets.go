@@ -89,11 +89,7 @@ func (r *report) sort() {
 }
 
 func (r *report) secret(path string, h leak.Hit, where, hint string) {
-	what := h.What
-	if h.Of != "" {
-		what += " " + h.Of
-	}
-	r.add(Finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", what, r.relative(path),
+	r.add(Finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", h.Whose(), r.relative(path),
 		h.Line, where)
 }
 
@@ -124,56 +120,81 @@ func Staged(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	})
 }
 
-// pastSecrets finds secrets in the clear in all of git's history. The SSH key of a former
-// recipient is one: it opens old versions of files.
+// pastSecrets finds secrets in the clear in all of git's history: in files, and in the messages
+// of commits and tags. The SSH key of a former recipient is one: it opens old versions of files.
 func pastSecrets(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	return secretsInGit(r, func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
 		for _, err := range r.NarrowClones(ctx) {
 			here.fault(Finding{Check: "history"}, err)
 		}
-		left := map[string]string{}           // recipients, as in leak.Known
-		could := map[vault.Fingerprint]bool{} // open a file of the vault
-		var later []func()                    // when all of them are known
+		s := &pastSearch{known: known, here: here, left: map[string]string{}, could: map[vault.Fingerprint]bool{}}
 		for _, top := range r.Tops() {
-			err := git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
-				if repo.IsRecipients(b.Path) {
-					sshRecipients(left, vault.RecipientsIn(b.Path, b.Text))
-				}
-				if m, err := vault.ReadMeta(b.Path, b.Text); err == nil {
-					for _, f := range m.Recipients {
-						could[f] = true
-					}
-				}
-				for _, h := range known.Find(b.Path, b.Text) {
-					tell := func() {
-						here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
-							"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
-					}
-					if h.SSH == "" {
-						tell()
-						continue
-					}
-					later = append(later, func() {
-						rs := vault.RecipientsIn("", []byte(h.SSH))
-						if h.Of = left[h.SSH]; h.Of == "" && len(rs) == 1 && could[rs[0].Fingerprint] {
-							h.Of = "of recipient " + rs[0].Fingerprint.String()
-						}
-						if h.Of != "" {
-							tell()
-						}
-					})
-				}
-				return nil
-			})
-			if err != nil {
+			inFile := func(b git.Blob) error { return s.file(top, b) }
+			if err := git.History(ctx, top, leak.MaxFile, inFile, s.message); err != nil {
 				return err
 			}
 		}
-		for _, tell := range later {
+		for _, tell := range s.later {
 			tell()
 		}
 		return nil
+	})
+}
+
+// A pastSearch is the search of a history.
+type pastSearch struct {
+	known *leak.Known
+	here  *report
+	left  map[string]string          // recipients, as in leak.Known
+	could map[vault.Fingerprint]bool // open a file of the vault
+	later []func()                   // tell of SSH keys, when all recipients are known
+}
+
+func (s *pastSearch) file(top string, b git.Blob) error {
+	if repo.IsRecipients(b.Path) {
+		sshRecipients(s.left, vault.RecipientsIn(b.Path, b.Text))
+	}
+	if m, err := vault.ReadMeta(b.Path, b.Text); err == nil {
+		for _, f := range m.Recipients {
+			s.could[f] = true
+		}
+	}
+	for _, h := range s.known.Find(b.Path, b.Text) {
+		s.found(h, func(h leak.Hit) {
+			s.here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
+				"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
+		})
+	}
+	return nil
+}
+
+func (s *pastSearch) message(m git.Message) error {
+	for _, h := range s.known.Find("", m.Text) {
+		s.found(h, func(h leak.Hit) {
+			s.here.add(Finding{Check: "secret", Hint: "whoever has a clone has it: " + replace(h) +
+				"; the message: git cat-file -p " + m.ID}, "", 0,
+				"%s is in the clear in the message of %s %s, line %d", h.Whose(), m.Of, m.ID[:12], h.Line)
+		})
+	}
+	return nil
+}
+
+// found tells of a hit. That of an SSH key with an unknown owner waits until all recipients
+// that there ever were are known, and is none if it was of none of them.
+func (s *pastSearch) found(h leak.Hit, tell func(leak.Hit)) {
+	if h.SSH == "" {
+		tell(h)
+		return
+	}
+	s.later = append(s.later, func() {
+		rs := vault.RecipientsIn("", []byte(h.SSH))
+		if h.Of = s.left[h.SSH]; h.Of == "" && len(rs) == 1 && s.could[rs[0].Fingerprint] {
+			h.Of = "of recipient " + rs[0].Fingerprint.String()
+		}
+		if h.Of != "" {
+			tell(h)
+		}
 	})
 }
 
