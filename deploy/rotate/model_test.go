@@ -3,6 +3,7 @@ package rotate
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -409,5 +410,27 @@ func TestAnything(t *testing.T) {
 		if p.check(t, "at random"); t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
+	}
+}
+
+// TestUnproved: a peer that did not answer with the next key is named, although it has made a
+// handshake with the old one by the time at which the host, which is busy, looks again.
+func TestUnproved(t *testing.T) {
+	m := newModel()
+	m.hook = func(change string) {
+		if change == "switch" {
+			m.cut = m.key == m.oldKey // until the host goes back
+		}
+	}
+	p := newRun(m)
+	for p.sw.Record.Phase != returned {
+		if p.run(p.now + time.Millisecond); p.sw.Record.Phase == back && m.key == m.oldKey && m.session != m.oldKey {
+			for m.session != m.oldKey {
+				p.tick()
+			}
+		}
+	}
+	if got := p.sw.Record.unproved(); !slices.Equal(got, []keyring.PublicKey{shaleKey}) {
+		t.Errorf("%d peers are named as silent, want shale", len(got))
 	}
 }

@@ -204,8 +204,11 @@ func (s *Switch) drained(live Live) bool {
 // and what becomes of the others is up to the controller.
 func (s *Switch) back(live Live) (time.Duration, error) {
 	r := s.Record
-	r.judge(live)
-	if len(r.Proved) > 0 && s.Clock() > r.Deadline+returnMost {
+	late := s.Clock() > r.Deadline+returnMost
+	if live.PublicKey == r.Next || late { // otherwise it may be with the old key that they answered
+		r.judge(live)
+	}
+	if len(r.Proved) > 0 && late {
 		r.Why = ""
 		if live.PublicKey == r.Old { // it stood still while it set that
 			if err := s.Tunnel.Switch(r.Next); err != nil {
