@@ -54,8 +54,8 @@ type Device struct {
 	// Path of the file for `wg setconf` that the host loads, with the keys and peers; "":
 	// they are here. With such a file, Peers has only what commands add to its peers, by
 	// public key.
-	Conf string
-	More []string // paths of files for `wg addconf`, after it
+	Conf    string
+	AddConf []string // paths of files for `wg addconf`, after it
 
 	ListenPort int    // 0: the kernel's choice
 	MTU        int    // bytes; 0: not given

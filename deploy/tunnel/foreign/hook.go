@@ -277,7 +277,7 @@ func (h *hook) wg(args []string) (string, bool) {
 		case h.d.ByFile, h.d.Conf != "" && h.d.Conf != args[2] && args[0] != "addconf":
 			return "its file says more than this one: put the two together", false
 		case h.d.Conf != "" && h.d.Conf != args[2]:
-			h.d.More = append(h.d.More, args[2])
+			h.d.AddConf = append(h.d.AddConf, args[2])
 			return "", true
 		}
 		h.d.Conf = args[2]

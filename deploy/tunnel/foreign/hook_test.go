@@ -195,8 +195,8 @@ func TestHookConf(t *testing.T) {
 	} {
 		d := &foreign.Device{Name: "wg0", ByFile: c.byFile}
 		d.Hook(foreign.Pos{}, "pre-up", c.command)
-		if len(d.More) > 0 {
-			c.want = strings.Replace(c.want, ", more "+strings.Join(d.More, " "), "", 1)
+		if len(d.AddConf) > 0 {
+			c.want = strings.Replace(c.want, ", more "+strings.Join(d.AddConf, " "), "", 1)
 		}
 		if got := said(d); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

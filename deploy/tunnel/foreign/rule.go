@@ -73,7 +73,7 @@ func (d *Device) SettleRules() {
 	used := map[int]bool{}
 	tables := map[int]bool{}
 	for _, ipv6 := range []bool{false, true} {
-		if tunnel, main := d.policyRules(ipv6); tunnel >= 0 && main >= 0 && d.free(d.Rules[tunnel].Table, ipv6) {
+		if tunnel, main := d.policyRules(ipv6); tunnel >= 0 && main >= 0 && d.leaveTable(d.Rules[tunnel].Table, ipv6) {
 			used[tunnel], used[main], tables[d.Rules[tunnel].Table] = true, true, true
 		}
 	}
@@ -119,7 +119,7 @@ func (d *Device) policyRules(ipv6 bool) (tunnel, main int) {
 			tunnel = i
 		}
 	}
-	if tunnel < 0 || main < 0 || !d.first(main, tunnel) {
+	if tunnel < 0 || main < 0 || !d.isBefore(main, tunnel) {
 		return -1, -1
 	}
 	return tunnel, main
@@ -128,9 +128,9 @@ func (d *Device) policyRules(ipv6 bool) (tunnel, main int) {
 // mainRule is the priority of the kernel's rule for the main table.
 const mainRule = 32766
 
-// first reports whether rule a is looked at before rule b. One without a priority gets the number
+// isBefore reports whether rule a is looked at before rule b. One without a priority gets the number
 // before that of all rules that are there already (fib_default_rule_pref).
-func (d *Device) first(a, b int) bool {
+func (d *Device) isBefore(a, b int) bool {
 	p, q := d.Rules[a].Priority, d.Rules[b].Priority
 	switch {
 	case p >= 0 && q >= 0:
@@ -141,9 +141,9 @@ func (d *Device) first(a, b int) bool {
 	return a > b && p < mainRule-1
 }
 
-// free takes the routes of a family out of a table, and reports whether there are any. The routes
+// leaveTable takes the routes of a family out of a table, and reports whether there are any. The routes
 // for allowed IPs are in one table for both families.
-func (d *Device) free(table int, ipv6 bool) (found bool) {
+func (d *Device) leaveTable(table int, ipv6 bool) (found bool) {
 	for i := range d.Routes {
 		if r := &d.Routes[i]; r.Table == table && r.Prefix.Addr().Is6() == ipv6 {
 			r.Table, found = 0, true

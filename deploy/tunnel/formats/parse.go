@@ -85,7 +85,7 @@ func withConf(devices []*foreign.Device, read func(string) ([]byte, error)) ([]*
 			continue
 		}
 		var confs []*foreign.Device
-		for _, path := range append([]string{d.Conf}, d.More...) {
+		for _, path := range append([]string{d.Conf}, d.AddConf...) {
 			conf, err := confOf(d, path, devices, read)
 			if err != nil {
 				return nil, err

@@ -65,7 +65,7 @@ func device(b *bytes.Buffer, d *foreign.Device) {
 	line("private key", !d.PrivateKey.IsZero())
 	line("private key file", d.PrivateKeyFile)
 	line("conf", d.Conf)
-	line("more", d.More)
+	line("more", d.AddConf)
 	line("listen port", d.ListenPort)
 	line("mtu", d.MTU)
 	line("fwmark", d.FwMark)
