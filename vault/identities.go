@@ -129,7 +129,7 @@ func (i *Identities) load() {
 // identity matches.
 func (i *Identities) loadPlace(p Place) error {
 	if HoldsSecret(p.Path) { // a common mistake in a variable; it must not be shown
-		i.results = append(i.results, p.Why+": no name of a file")
+		i.results = append(i.results, p.Why+": not the name of a file")
 		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "",
 			"write it to a file of mode 0600 and name that")
 	}

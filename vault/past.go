@@ -40,7 +40,7 @@ func RecipientsIn(path string, text []byte) Recipients {
 func ParseFingerprint(text string) (f Fingerprint, err error) {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != len(f) || hex.EncodeToString(b) != text {
-		return f, fault.New("no fingerprint of a recipient", text, "it is 32 hexadecimal digits in lower case",
+		return f, fault.New("not the fingerprint of a recipient:", text, "one is 32 hexadecimal digits in lower case",
 			"wgkeys check")
 	}
 	return Fingerprint(b), nil

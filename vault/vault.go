@@ -260,6 +260,6 @@ func checkNames(host, file string) error {
 	if validFile(file) {
 		return nil
 	}
-	return fault.New("cannot be the name of a key file", file,
-		`only letters, digits and "_=+.-", ending in ".key" or ".psk"`, "")
+	return fault.New("no key file can be named", file,
+		`its name is letters, digits and "_=+.-", and ends with ".key" or ".psk"`, "")
 }

@@ -330,7 +330,7 @@ func rotationOnHostSealed(t *testing.T, u *labtest.Users) {
 	repo := repositoryFiles(u)
 	r := u.Run(u.Basalt, "wgkeys rotate -y --on-host shale")
 	if r.Code != ui.ExitFailed ||
-		!strings.Contains(r.Stderr, `a rotation is under way with a key from the vault, of host "shale"`) ||
+		!strings.Contains(r.Stderr, `a rotation with a key from the vault is under way on host "shale"`) ||
 		repositoryFiles(u) != repo {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}

@@ -26,7 +26,7 @@ func (v *View) SetNext(next map[string]keyring.PublicKey) error {
 		}
 		file := pubFile(host, keyring.Next(v.Tunnel))
 		if other, ok := used[k]; ok {
-			errs = append(errs, fault.NewFile("no next key, but one in use,", file, "the same key is in "+other,
+			errs = append(errs, fault.NewFile("a next key is in use already:", file, "the same key is in "+other,
 				"git log -p -- "+words.ForShell(file)))
 		}
 		used[k], *into = file, k

@@ -47,7 +47,7 @@ func meant(tunnels []*Tunnel, word string) ([]string, error) {
 	}
 	tag, tagged := strings.CutPrefix(word, "@")
 	if _, err := path.Match(word, ""); !tagged && err != nil {
-		return nil, fault.New("no pattern of hosts", word, "a [ is not closed", "wgkeys help hosts")
+		return nil, fault.New("not a pattern of hosts:", word, "a [ is not closed", "wgkeys help hosts")
 	}
 	hosts := map[string]bool{} // and whether it is managed
 	for name, h := range hostsOf(tunnels) {

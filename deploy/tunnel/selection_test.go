@@ -55,7 +55,7 @@ tags = ["web", "phones"]
 		"x*":            `no host matches "x*": no tunnel file names one`,
 		"@wep":          `no host has the tag "@wep": there are @berlin, @phones, @web: did you mean "@web"?`,
 		"@":             `no host has the tag "@": there are @berlin, @phones, @web`,
-		"[a":            `no pattern of hosts "[a": a [ is not closed`,
+		"[a":            `not a pattern of hosts: "[a": a [ is not closed`,
 		"../*":          `no host matches "../*": no tunnel file names one`,
 	} {
 		hosts, err := tunnel.Select(tunnels, strings.Fields(words))

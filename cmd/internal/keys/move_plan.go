@@ -108,7 +108,7 @@ func (m *Move) planPublic() error {
 		switch {
 		case to == k:
 		case keyring.IsNext(name):
-			err = fault.NewHost("a rotation is under way of host", host, path,
+			err = fault.NewHost("a rotation is under way on host", host, path,
 				repo.Commands(m.maker.Repo, k.Tunnel).Run("rotate", host))
 		default:
 			m.public = append(m.public, [2]repo.HostKey{k, to})
@@ -150,7 +150,7 @@ func (m *Move) planFile(n vault.Name) error {
 	if strings.HasSuffix(n.File, ".next.key") {
 		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) !=
 			(repo.HostKey{Host: n.Host, Tunnel: of}) {
-			return fault.NewHost("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File),
+			return fault.NewHost("a rotation is under way on host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File),
 				repo.Commands(m.maker.Repo, of).Run("rotate", n.Host))
 		}
 		return nil

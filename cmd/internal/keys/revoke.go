@@ -77,7 +77,7 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 func (x *rotation) refuseWithout(ctx context.Context) error {
 	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
-		x.maker.Report.Warn(fault.NewHost("no peer accepts the key any more of host", x.host,
+		x.maker.Report.Warn(fault.NewHost("no peer accepts any longer the key of host", x.host,
 			"the keyring still has it; until it is replaced or removed there, an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: %[4]s; if it is gone for good: rm -r %[2]s, and take it out of %[3]s/", x.host,
 				repo.Existing(filepath.Join(x.maker.Repo.Ring.Dir, x.host), filepath.Join(x.maker.Repo.Vault.Dir, x.host)),

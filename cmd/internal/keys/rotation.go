@@ -130,7 +130,7 @@ func (x *rotation) canBeOnHost() error {
 	case err != nil && !errors.Is(err, vault.ErrNoMeta):
 		return err
 	}
-	return fault.NewHost("a rotation is under way with a key from the vault, of host", x.host,
+	return fault.NewHost("a rotation with a key from the vault is under way on host", x.host,
 		"it is not one that the host has made",
 		x.tunnel.Commands.Run("rotate", x.host)+", then "+x.tunnel.Commands.Run("rotate --on-host", x.host))
 }

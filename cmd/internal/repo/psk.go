@@ -57,7 +57,7 @@ func (r *Repo) Expected(n vault.Name) (vault.Expected, error) {
 	}
 	tunnel, peer := OwnerOf(n.File)
 	if tunnel == "" {
-		return vault.Expected{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
+		return vault.Expected{}, fault.New("not the name of a preshared key:", n.File, "one is TUNNEL.PEER.psk", "")
 	}
 	mine, other, err := r.PSK(tunnel, n.Host, peer)
 	switch {
