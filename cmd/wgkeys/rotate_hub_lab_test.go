@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/lab"
 )
 
 // TestLabRotateHub: a hub with many spokes gets another key while packets go both ways on
@@ -46,7 +48,7 @@ func rotateHub(t *testing.T, n, asleep int) (took time.Duration) {
 		t.Errorf("%d connections to %d spokes", got, n)
 	}
 	t.Logf("rotate of a hub with %d spokes: %v", n, took.Round(100*time.Millisecond))
-	lossless(t, flows, "the hub has its key")
+	lossless(t, s, flows, "the hub has its key")
 	if asleep > 0 {
 		rotateAsleep(t, s, flows, asleep)
 	}
@@ -59,7 +61,7 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 		s.Must(h, "ip link set eth0 down")
 	}
 	awake := flows[2*asleep:]
-	lossless(t, awake, "some were asleep")
+	lossless(t, s, awake, "some were asleep")
 	r := starExits(s, ui.ExitFailed, "wgkeys rotate -y -j 16 --timeout 3s hub")
 	if c := strings.Count(r.Stderr, "no answer from peer"); c != asleep ||
 		!strings.Contains(r.Stderr, "--skip-unreachable") || strings.Contains(r.Stderr, "--skip s") {
@@ -70,7 +72,7 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 	r = starExits(s, ui.ExitDone, "wgkeys rotate -y -j 16 --timeout 3s --skip-unreachable hub")
 	t.Logf("rotate of a hub with %d spokes, %d of them asleep: %v", len(s.Spokes), asleep,
 		time.Since(start).Round(100*time.Millisecond))
-	lossless(t, awake, "the hub had its key without them")
+	lossless(t, s, awake, "the hub had its key without them")
 	if s.Must(s.Hub, "cat keyring/hub/wg0.pub") == old {
 		t.Error("the hub keeps its key")
 	}
@@ -89,22 +91,34 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 	for _, h := range s.Spokes[:asleep] {
 		s.Must(h, "ping -n -q -c 1 -w 60 "+labtest.InsideOf(0).String())
 	}
-	lossless(t, awake, "they were awake again")
+	lossless(t, s, awake, "they were awake again")
 }
 
 // held is for how long a packet may be on its way: a rotation holds packets for two seconds,
 // and lets them go within two more.
 const held = 6 * time.Second
 
-// lossless counts what was lost since the last time.
-func lossless(t *testing.T, flows []*labtest.Flow, until string) {
+// lossless counts what was lost since the last time. What the kernels of both ends count as
+// dropped says whether the machine lost it.
+func lossless(t *testing.T, s *labtest.Star, flows []*labtest.Flow, until string) {
 	t.Helper()
 	var sum labtest.Tally
 	for _, f := range flows {
 		c := f.CountAfter(held)
 		if sum.Add(c); c.Lost > 0 {
-			t.Errorf("%s, until %s: %v %s", f.Name, until, c, f.Refusals())
+			t.Errorf("%s, until %s: %v %s\n%s", f.Name, until, c, f.Refusals(), droppedAt(s, f.Name))
 		}
 	}
 	t.Logf("until %s: %v", until, sum)
+}
+
+// droppedAt returns what the kernels of the named hosts, "A to B", have dropped.
+func droppedAt(s *labtest.Star, names string) (text string) {
+	for _, h := range append([]*lab.Host{s.Hub}, s.Spokes...) {
+		if slices.Contains(strings.Fields(names), h.Name()) {
+			text += h.Name() + ":\n" + s.Must(h, "nstat -as | grep -E 'Errors|Discards|NoPorts' || true; ip -s link show dev wg0; "+
+				"ip -s neighbour; cat /proc/net/softnet_stat")
+		}
+	}
+	return text
 }

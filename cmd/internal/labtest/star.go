@@ -54,7 +54,8 @@ func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	s.Hub = s.NewHost("hub")
 	n.Router, n.Basalt = s.Hub, s.Hub
 	s.must(s.equip(s.Hub))
-	s.must(s.Hub.IP("link add lan type bridge"))
+	// With an address of its own: one that changes with the ports takes all neighbours with it.
+	s.must(s.Hub.IP("link add lan address 02:00:00:00:00:00 type bridge"))
 	s.must(s.Hub.IP("link set lan up"))
 	s.must(s.Hub.IP("address add " + outsideOf(0).String() + "/16 dev lan"))
 	for i := range spokes {
