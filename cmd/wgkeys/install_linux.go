@@ -1,24 +1,14 @@
 package main
 
 import (
-	"context"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/kept"
-	"wgkeys/deploy/install"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
-	"wgkeys/keyring/words"
 )
 
 // installHere does the part of install that is done on the host itself.
@@ -142,55 +132,25 @@ func keptViews(e *env, o installOptions) ([]*tunnel.View, error) {
 	return views, nil
 }
 
-// installProgram copies this program, unless it runs from that place already, or is the
-// same. A package's program is left to the package manager.
+// installProgram puts this program where the init system runs it, unless it is the one that is
+// there. A package's program is left to the package manager.
 func installProgram(e *env, o installOptions) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fault.Wrap(err, "cannot find this program's own file", "", "")
-	}
-	if real, err := filepath.EvalSymlinks(boot.Program()); err == nil && real == self {
-		return nil
+	self, placed, err := boot.Self()
+	if err != nil || placed {
+		return err
 	}
 	if boot.Packaged() {
 		e.ui.Say("%s, which a package has brought, stays as it is; another one is installed by its package manager",
 			boot.Program())
 		return nil
 	}
-	if err := install.IsOurs(boot.Program()); err != nil && exists(boot.Program()) && !o.others {
-		return fault.WrapFile(err, "cannot replace", boot.Program(), "sudo "+words.ForShell(self)+" install -y")
-	}
-	if its := versionOf(e.ctx, boot.Program()); install.Older(version(), its) && !o.downgrade {
-		return fault.NewFile("a newer wgkeys is at", boot.Program(), "it is "+its+", and this one "+version(),
-			"to replace it all the same: sudo "+words.ForShell(self)+" install --downgrade")
+	r := boot.Replacement{Version: version(), Others: o.others, Downgrade: o.downgrade}
+	if err := r.Check(e.ctx, self); err != nil {
+		return err
 	}
 	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program())
 	if o.dryRun {
 		return nil
 	}
-	if err := copyProgram(self, boot.Program()); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot install", boot.Program(), "sudo wgkeys install")
-	}
-	return nil
-}
-
-// versionOf is what a wgkeys says of its version; "" where it says nothing in time.
-func versionOf(ctx context.Context, program string) string {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	text, err := exec.CommandContext(ctx, program, "--version").Output()
-	if err != nil {
-		return ""
-	}
-	return ui.Printable(strings.TrimSpace(string(text)))
-}
-
-// copyProgram replaces the program by a rename: a running program cannot be written to.
-func copyProgram(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return files.Replace(to, io.Reader(in), files.Replacement{Mode: 0o755})
+	return boot.Place(self)
 }
