@@ -89,7 +89,7 @@ func (r Ring) GetFrom(seen *files.Snapshot, host, tunnel string) (PublicKey, err
 	return r.accept(host, tunnel, k)
 }
 
-// besides adds to err, of a text that is no public key, that it has something beside one.
+// besides adds to err, of a text that is not a public key, that it has something beside one.
 func besides(text []byte, err error) error {
 	key := bytes.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '"' || r >= utf8.RuneSelf })
 	if _, not := ParsePublicKey(key); not == nil {

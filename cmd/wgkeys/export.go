@@ -234,7 +234,8 @@ func (x *exporter) put(list []foreign.File, out string) error {
 	if folder := err == nil && info.IsDir(); len(list) == 1 && !folder {
 		return writeOut(out, list[0])
 	} else if !folder {
-		return fault.NewFile("several files do not fit into", out, strconv.Itoa(len(list))+" were made, and it is no folder",
+		return fault.NewFile("several files do not fit into", out,
+			strconv.Itoa(len(list))+" were made, and it is not a folder",
 			"mkdir "+ui.Quoted(out)+", then the same command again")
 	}
 	all, err := files.NewReplacements(out)

@@ -263,7 +263,7 @@ func (h *host) usesKeys(t *testing.T, c apply.Change, own keyring.PublicKey, use
 }
 
 // TestRekey: after a rotation the journal knows the peer by its new key, and
-// apply removes it when it is no peer any more, as it would have before.
+// apply removes it when it is not a peer any more, as it would have before.
 func TestRekey(t *testing.T) {
 	chert, fresh := publicKey("chert"), publicKey("chert, new")
 	h := newHost(t)

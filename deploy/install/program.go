@@ -33,7 +33,7 @@ func read(path string, arch Arch) (*Program, error) {
 	}
 	f, err := elf.Open(path)
 	if err != nil {
-		return nil, fault.NewFile("cannot install", path, "it is no program", "")
+		return nil, fault.NewFile("cannot install", path, "it is not a program", "")
 	}
 	defer f.Close()
 	if k := arch.known(); f.Machine != k.elf {

@@ -100,7 +100,7 @@ func (l *linter) peerList(h *host) {
 			l.add(p.pos, "", "host %q lists %q as its peer, but is not on the list of that host in %s",
 				h.name, o.name, o.peers.pos)
 		case bothUnmanaged(h, o):
-			l.add(p.pos, "", "hosts %q and %q are no peers: %s", h.name, o.name, whyNot(h, o))
+			l.add(p.pos, "", "hosts %q and %q are not peers: %s", h.name, o.name, whyNot(h, o))
 		case !canMeet(h, o) && (h.unmanaged() || o.unmanaged()):
 			l.comes(p.pos, h, o)
 		case !canMeet(h, o):
@@ -113,7 +113,7 @@ func (l *linter) peerList(h *host) {
 // pair checks what h says about its entry of o.
 func (l *linter) pair(h, o *host, p *pair) {
 	if !l.t.arePeers(h, o) {
-		l.add(p.pos, "", "hosts %q and %q are no peers: %s", h.name, o.name, whyNot(h, o))
+		l.add(p.pos, "", "hosts %q and %q are not peers: %s", h.name, o.name, whyNot(h, o))
 	}
 	l.port(p.endpoint, o)
 	mine, theirs := p.psk, o.pair(h.name).psk

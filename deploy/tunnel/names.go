@@ -47,7 +47,7 @@ func checkUplink(name string) error {
 	case name == "":
 		return errors.New("an interface needs a name")
 	case name == "lo":
-		return errors.New("lo is no uplink")
+		return errors.New("lo is not an uplink")
 	case len(name) > 15 || !spelled(name, "_=+.-"):
 		return fmt.Errorf("%s is no interface's name", shown(name))
 	}

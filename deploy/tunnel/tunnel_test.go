@@ -53,7 +53,7 @@ func TestSSH(t *testing.T) {
 	}
 }
 
-// Two hosts that nobody logs in to are no peers, whatever endpoints they have; what
+// Two hosts that nobody logs in to are not peers, whatever endpoints they have; what
 // their peers share with them is made all the same.
 func TestUnmanaged(t *testing.T) {
 	tun := parse(t, os.DirFS("testdata/views/unmanaged"), "wg0")

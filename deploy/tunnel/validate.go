@@ -155,7 +155,7 @@ func (v *View) checkRoutes() error {
 		errs.add(seen.add(r.Prefix, "route"))
 		errs.add(r.check())
 		if !peers[r.Peer] {
-			errs.add(fmt.Errorf("route %s leads to %s, which is no peer", r.Prefix, shown(r.Peer)))
+			errs.add(fmt.Errorf("route %s leads to %s, which is not a peer", r.Prefix, shown(r.Peer)))
 		}
 	}
 	return errors.Join(errs...)

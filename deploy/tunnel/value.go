@@ -30,7 +30,7 @@ func parseAddr(s string) (netip.Addr, error) {
 func parseGateway(s string) (netip.Addr, error) {
 	addr, err := parseAddr(s)
 	if err == nil && (addr.IsUnspecified() || addr.IsMulticast()) {
-		err = fmt.Errorf("%s is no next hop: leave gateway out if there is none", addr)
+		err = fmt.Errorf("%s is not a next hop: leave gateway out if there is none", addr)
 	}
 	return addr, err
 }
@@ -61,7 +61,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		if addr, mask, _ := strings.Cut(s, "/"); net.ParseIP(mask) != nil {
 			return netip.Prefix{}, fmt.Errorf("%s has a netmask: write its length, as in %s/24", shown(s), addr)
 		}
-		return netip.Prefix{}, fmt.Errorf("%s is no address and no prefix", shown(s))
+		return netip.Prefix{}, fmt.Errorf("%s is neither an address nor a prefix", shown(s))
 	}
 	return p, checkAddr(p.Addr())
 }
@@ -71,7 +71,7 @@ func checkAddress(p netip.Prefix) error {
 	case err != nil:
 		return err
 	case p.Addr().IsUnspecified() || p.Addr().IsMulticast():
-		return fmt.Errorf("%s is no address that a host can have", p.Addr())
+		return fmt.Errorf("%s is not an address that a host can have", p.Addr())
 	case p.Bits() == 0:
 		return fmt.Errorf("%s would put every address on-link: write a route for that", p)
 	}
@@ -163,7 +163,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		}
 	}
 	if scheme, _, is := strings.Cut(s, "://"); is {
-		return endpoint{}, fmt.Errorf("%s is no address and no name of a host: leave %s out", shown(s), shown(scheme+"://"))
+		return endpoint{}, fmt.Errorf("%s is neither an address nor the name of a host: leave %s out", shown(s), shown(scheme+"://"))
 	}
 	name, port, err := cutPort(s)
 	if err != nil {
@@ -193,7 +193,7 @@ func noDomain(s string) error {
 	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII && unicode.IsLetter(r) }) {
 		return fmt.Errorf("%s has letters that the DNS does not have: write its xn-- form, which idn2 prints", shown(s))
 	}
-	return fmt.Errorf("%s is no address and no name of a host", shown(s))
+	return fmt.Errorf("%s is neither an address nor the name of a host", shown(s))
 }
 
 // cutPort cuts the port off, 0 if there is none.
@@ -220,7 +220,7 @@ func checkOutside(addr netip.Addr) error {
 		return err
 	}
 	if addr.IsUnspecified() || addr.IsMulticast() {
-		return fmt.Errorf("%s is no address that packets can be sent to", addr)
+		return fmt.Errorf("%s is not an address that packets can be sent to", addr)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (c *checker) passedOver() {
 			if keyring.CheckHost(e.Name()) == nil {
 				continue
 			}
-			why = "is no name of a host"
+			why = "is not the name of a host"
 		} else if e.Type()&fs.ModeSymlink == 0 {
 			continue
 		}
@@ -98,7 +98,7 @@ func (c *checker) misplaced() {
 			return // see passedOver
 		}
 		f := Finding{Check: "orphaned", Hint: "rm " + ui.Quoted(path) + ", or give it the place and the name of a vault file"}
-		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
+		c.add(f, path, 0, "rekey passes over %q, which is not a vault file of a host", c.relative(path))
 	})
 }
 

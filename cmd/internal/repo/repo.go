@@ -50,7 +50,7 @@ func Find(folder string) (*Repo, error) {
 		if info, err := os.Stat(start); err != nil {
 			return nil, fault.WrapFile(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+ui.Quoted(start))
 		} else if !info.IsDir() {
-			return nil, fault.NewFile("cannot work in the folder of -C", start, "it is no folder", "ls -d "+ui.Quoted(start))
+			return nil, fault.NewFile("cannot work in the folder of -C", start, "it is not a folder", "ls -d "+ui.Quoted(start))
 		}
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {

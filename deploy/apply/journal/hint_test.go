@@ -39,7 +39,7 @@ func TestHintsChangeNothing(t *testing.T) {
 		if hints := fault.Hints(err); len(hints) != 1 || hints[0] != fault.AsRoot {
 			t.Errorf("%s: %v: hints %q", what, err, hints)
 		}
-		err = try(filepath.Join(dir, "lock")) // which is no folder
+		err = try(filepath.Join(dir, "lock")) // which is not a folder
 		if hints := fault.Hints(err); len(hints) != 1 || strings.Contains(hints[0], "wgkeys") {
 			t.Errorf("%s: %v: hints %q", what, err, hints)
 		}

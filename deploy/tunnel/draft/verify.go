@@ -238,7 +238,7 @@ func (c *check) compare(h *host, v *tunnel.View) {
 	for _, e := range h.entries {
 		p := byName[e.peer.name]
 		if p == nil {
-			c.leave(e.p.Pos, "[Peer] "+e.peer.name, "the two are no peers by the file of the other")
+			c.leave(e.p.Pos, "[Peer] "+e.peer.name, "the two are not peers by the file of the other")
 			continue
 		}
 		delete(byName, e.peer.name)

@@ -305,7 +305,7 @@ func (h *hook) wgSet(args []string) (string, bool) {
 			why, ok = h.wgInterface(name, value)
 		case "peer":
 			if peer = h.peer(value); peer == nil {
-				return "its peer is no public key", false
+				return "its peer is not a public key", false
 			}
 			ok = true
 		default:

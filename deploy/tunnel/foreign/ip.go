@@ -73,7 +73,7 @@ func (h *hook) linkOptions(args []string) (string, bool) {
 		case "mtu":
 			n, err := strconv.Atoi(value)
 			if err != nil {
-				return "its MTU is no number", false
+				return "its MTU is not a number", false
 			}
 			h.d.MTU = n
 			h.d.Mark(name, h.at)

@@ -278,7 +278,7 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Addr().Is4In6() {
-		why := Shown(s) + " is no address and no prefix"
+		why := Shown(s) + " is neither an address nor a prefix"
 		switch {
 		case err == nil || strings.HasPrefix(strings.ToLower(s), "::ffff:"):
 			why = Shown(s) + " is an address of IPv4 within IPv6, which no packet in a tunnel has"
@@ -324,7 +324,7 @@ func (r *Reader) Endpoint(at Pos, name, s string) string {
 		host = host[1 : len(host)-1]
 	}
 	if host == "" || strings.ContainsAny(host, " \t\"'[]/") {
-		r.Wrong(at, "", "%s: %s is no address and no name of a host", name, Shown(s))
+		r.Wrong(at, "", "%s: %s is neither an address nor the name of a host", name, Shown(s))
 		return ""
 	}
 	return net.JoinHostPort(host, strings.TrimLeft(port, "0"))

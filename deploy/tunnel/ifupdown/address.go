@@ -54,7 +54,7 @@ func (r *reader) address(s *stanza, o option, netmask int, given bool) (addr net
 		return addr, 0, false
 	}
 	if !s.takes(addr) {
-		r.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is no address of %s",
+		r.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is not an address of %s",
 			foreign.Shown(o.value), s.family)
 		return addr, 0, false
 	}
@@ -173,7 +173,7 @@ func (r *reader) gateways(s *stanza) (list []foreign.Route) {
 	for _, o := range s.all("gateway") {
 		addr, err := netip.ParseAddr(o.value)
 		if err != nil || addr.Zone() != "" || !s.takes(addr) {
-			r.Wrong(o.at, "", "gateway: %s is no address of the family", foreign.Shown(o.value))
+			r.Wrong(o.at, "", "gateway: %s is not an address of the family", foreign.Shown(o.value))
 			continue
 		}
 		everything := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
@@ -181,7 +181,7 @@ func (r *reader) gateways(s *stanza) (list []foreign.Route) {
 			everything = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		}
 		if addr.IsUnspecified() { // ip route add default via 0.0.0.0 onlink
-			r.Wrong(o.at, "up ip route add default dev "+s.name, "gateway: %s is no next hop, and ifup fails with it", addr)
+			r.Wrong(o.at, "up ip route add default dev "+s.name, "gateway: %s is not a next hop, and ifup fails with it", addr)
 			continue
 		}
 		list = append(list, foreign.Route{Pos: o.at, Prefix: everything, Gateway: addr, Metric: metric})

@@ -182,7 +182,7 @@ func (b *builder) command(o option, s *stanza) {
 func (b *builder) executors(s *stanza) {
 	for _, o := range s.all("wireguard-config-path") {
 		if !strings.HasPrefix(o.value, "/") {
-			b.Wrong(o.at, "", "wireguard-config-path: it is no absolute path")
+			b.Wrong(o.at, "", "wireguard-config-path: it is not an absolute path")
 		}
 		b.d.Conf = o.value
 	}

@@ -162,7 +162,7 @@ func (m *mesh) bad(f foreign.File, err error) {
 	if errors.As(err, &p) {
 		at.Line, why = max(p.Line, 1), p.Err.Error()
 	}
-	m.Wrong(at, "", "it is no table in CSV: %s", why)
+	m.Wrong(at, "", "it is not a table in CSV: %s", why)
 }
 
 // host reads the cells that are about the host itself.

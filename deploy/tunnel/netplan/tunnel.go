@@ -299,7 +299,7 @@ func (p *parser) addr(n *yaml.Node, what string) netip.Addr {
 	s := p.text(n, what)
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" {
-		p.Wrong(p.pos(n), "", "%s: %s is no address", what, foreign.Shown(s))
+		p.Wrong(p.pos(n), "", "%s: %s is not an address", what, foreign.Shown(s))
 		return netip.Addr{}
 	}
 	return a

@@ -208,7 +208,7 @@ func dns(p *parser, e entry) {
 		}
 		a, err := netip.ParseAddr(bare)
 		if err != nil {
-			p.Wrong(e.at, "", "DNS=: %s is no address", foreign.Shown(word))
+			p.Wrong(e.at, "", "DNS=: %s is not an address", foreign.Shown(word))
 			continue
 		}
 		if a.String() != word && bare != word {

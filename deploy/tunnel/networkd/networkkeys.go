@@ -208,7 +208,7 @@ var routeKeys = together(map[string]handler{
 			p.route().gateway = addr
 			return
 		}
-		p.Wrong(e.at, "", "Gateway=: %s is no address", foreign.Shown(e.value))
+		p.Wrong(e.at, "", "Gateway=: %s is not an address", foreign.Shown(e.value))
 	},
 	"Table":  func(p *parser, e entry) { p.route().table = number{p.tableNumber(e), true} },
 	"Metric": func(p *parser, e entry) { p.route().metric = p.maybeNumber(e, foreign.Max32) },

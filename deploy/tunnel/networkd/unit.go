@@ -81,7 +81,7 @@ func (l *lexer) whole(at foreign.Pos, line string) {
 	switch {
 	case line == "":
 	case !utf8.ValidString(line):
-		l.Wrong(at, "", "the line is no text (UTF-8): is the file encrypted?")
+		l.Wrong(at, "", "the line is not text (UTF-8): is the file encrypted?")
 	case line[0] == '[':
 		l.header(at, line)
 	default:

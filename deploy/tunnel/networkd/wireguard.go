@@ -108,7 +108,7 @@ func (p *parser) path(e entry) string {
 	case e.value == "":
 		return ""
 	case !path.IsAbs(e.value):
-		p.Wrong(e.at, "", "%s= is no absolute path", e.key)
+		p.Wrong(e.at, "", "%s= is not an absolute path", e.key)
 		return ""
 	}
 	return path.Clean(e.value)

@@ -139,7 +139,7 @@ func (p *parser) addr(e entry, s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	switch {
 	case err != nil || a.Zone() != "" || a.BitLen() != p.family():
-		p.Wrong(e.at, "", "%s: %s is no address of the family", e.key, foreign.Shown(s))
+		p.Wrong(e.at, "", "%s: %s is not an address of the family", e.key, foreign.Shown(s))
 		return netip.Addr{}
 	case a.IsUnspecified():
 		return netip.Addr{}
@@ -200,7 +200,7 @@ func dns(p *parser, e entry) {
 		}
 		a, err := netip.ParseAddr(bare)
 		if err != nil {
-			p.Wrong(e.at, "separate them with semicolons", "%s: %s is no address", e.key, foreign.Shown(word))
+			p.Wrong(e.at, "separate them with semicolons", "%s: %s is not an address", e.key, foreign.Shown(word))
 			continue
 		}
 		if a.String() != word && bare != word {

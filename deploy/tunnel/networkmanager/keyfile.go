@@ -37,7 +37,7 @@ func lex(r *foreign.Reader, f foreign.File) []*group {
 		switch {
 		case text == "":
 		case !utf8.ValidString(text):
-			r.Wrong(at, "", "the line is no text (UTF-8): is the file encrypted?")
+			r.Wrong(at, "", "the line is not text (UTF-8): is the file encrypted?")
 			return groups
 		case text[0] == '#':
 			if comment, ok := foreign.Comment(text); ok {

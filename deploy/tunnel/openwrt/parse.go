@@ -311,7 +311,7 @@ func (b *builder) gateway(o *option) (addr netip.Addr, ok bool) {
 	addr, err := netip.ParseAddr(o.text())
 	switch {
 	case err != nil || addr.Zone() != "":
-		b.Wrong(o.at, "", "%s: %s is no address", o.key, foreign.Shown(o.text()))
+		b.Wrong(o.at, "", "%s: %s is not an address", o.key, foreign.Shown(o.text()))
 		return addr, false
 	case addr.IsUnspecified():
 		return netip.Addr{}, true

@@ -81,7 +81,7 @@ func (p *parser) file(f foreign.File) {
 	p.blank()
 	p.comments(&p.d.Comment)
 	if p.section == "" {
-		p.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "no [Interface] is in it: it is no file of %s", tool)
+		p.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "no [Interface] is in it: it is not a file of %s", tool)
 		return
 	}
 	p.settle()

@@ -147,7 +147,7 @@ func endpointOf(addrs []netip.Addr, port uint16) apply.Endpoint {
 	case len(addrs) == 0:
 		return apply.Endpoint{Err: errors.New("it has no address")}
 	case len(all) == 0:
-		return apply.Endpoint{Err: fmt.Errorf("it leads to %s, which is no host's address: a resolver may block the name",
+		return apply.Endpoint{Err: fmt.Errorf("it leads to %s, which is not the address of a host: a resolver may block the name",
 			addrs[0])}
 	}
 	return apply.Endpoint{Addr: all[0], More: all[1:]}

@@ -43,9 +43,9 @@ func TestIsName(t *testing.T) {
 func TestEndpointOf(t *testing.T) {
 	for said, want := range map[string]string{
 		"":                       "it has no address",
-		"0.0.0.0":                "it leads to 0.0.0.0, which is no host's address: a resolver may block the name",
-		"255.255.255.255":        "it leads to 255.255.255.255, which is no host's address: a resolver may block the name",
-		":: 0.0.0.0":             "it leads to ::, which is no host's address: a resolver may block the name",
+		"0.0.0.0":                "it leads to 0.0.0.0, which is not the address of a host: a resolver may block the name",
+		"255.255.255.255":        "it leads to 255.255.255.255, which is not the address of a host: a resolver may block the name",
+		":: 0.0.0.0":             "it leads to ::, which is not the address of a host: a resolver may block the name",
 		"192.0.2.1":              "[192.0.2.1:9]",
 		"127.0.0.1":              "[127.0.0.1:9]", // a program on this host that passes packets on
 		":: 192.0.2.1 224.0.0.1": "[192.0.2.1:9]",

@@ -201,7 +201,7 @@ func hexKey(text []byte) (key [32]byte, err error) {
 func number(text []byte) (int64, error) {
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
-		return 0, errors.New("it is no number")
+		return 0, errors.New("it is not a number")
 	}
 	return n, nil
 }
