@@ -3,6 +3,8 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"wgkeys/deploy/apply/journal"
 )
@@ -42,3 +44,25 @@ func (c ProxyChange) restores(_ journal.Entry, _ journal.Entries) bool {
 func (ProxyChange) trusted() bool       { return false }
 func (ProxyChange) traits() traits      { return traits{batched: true} }
 func (ProxyChange) TouchesKernel() bool { return true }
+
+// Proxying returns the plan with those of its steps alone that have an uplink answer for INSIDE
+// addresses: it has to forward for that, and a router needs more to accept advertisements.
+func (p *Plan) Proxying() *Plan {
+	var links []string
+	for _, s := range p.Steps {
+		if c, ok := s.Change.(ProxyChange); ok && c.Add {
+			links = append(links, c.Proxy.Link)
+		}
+	}
+	only := &Plan{Tunnel: p.Tunnel, Host: p.Host, View: p.View}
+	for _, s := range p.Steps {
+		c, ok := s.Change.(SysctlChange)
+		needed := ok && slices.ContainsFunc(links, func(link string) bool {
+			return strings.HasPrefix(c.Key, "net/ipv6/conf/"+link+"/")
+		})
+		if c, ok := s.Change.(ProxyChange); needed || ok && c.Add {
+			only.Steps = append(only.Steps, s)
+		}
+	}
+	return only
+}

@@ -7,6 +7,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux/interfaces"
 	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/apply/linux/needs"
 	"wgkeys/deploy/apply/linux/nlmsg"
@@ -60,6 +61,10 @@ func (k *Kernel) Peers(name string) (*apply.State, error) {
 	k.wg.ForgetKeys()
 	return s, nil
 }
+
+// Proxied returns the addresses that interfaces answer for, each as often as there are
+// interfaces that do.
+func (k *Kernel) Proxied() ([]netip.Addr, error) { return interfaces.Proxied() }
 
 // Dead returns those addresses to which the device sends nothing: there is no route, or it
 // leads into the tunnel itself.

@@ -1,11 +1,14 @@
-// Package names looks up endpoint names of a tunnel's peers again: when one could not be
-// resolved, when there is no handshake with the address that is tried, and when a handshake
-// is overdue. WireGuard itself knows only addresses.
+// Package names keeps up what an apply has set and the world changes afterwards. It looks up
+// endpoint names of a tunnel's peers again: when one could not be resolved, when there is no
+// handshake with the address that is tried, and when a handshake is overdue. WireGuard itself
+// knows only addresses. And it restores proxy neighbours, which the kernel forgets with each
+// uplink that goes down.
 //
-// It is a process, "wgkeys-names TUNNEL", which an apply of a tunnel with such peers
-// starts, and which a down ends. It sets only endpoints, and the routing that one in a route
-// of the tunnel needs, and these through the tunnel's journal. An apply does the same with
-// what it sees at one moment; the process has a memory.
+// It is a process, "wgkeys-names TUNNEL", which an apply of a tunnel with such peers or
+// proxies starts, and which a down ends. It sets only endpoints, the routing that one in a route
+// of the tunnel needs, and proxy neighbours with what the kernel answers for them by, and these
+// through the tunnel's journal. An apply does the same with what it sees at one moment; the
+// process has a memory.
 package names
 
 import (
@@ -34,7 +37,7 @@ const (
 	share = 50
 )
 
-// Process follows the names of a tunnel: TUNNEL. Every program that may apply one passes it
+// Process follows the names of a tunnel, and keeps its proxy neighbours: TUNNEL. Every program that may apply one passes it
 // to [daemon.Main].
 var Process = daemon.Process{Name: session.FollowerProcess, Args: 1, Run: run}
 
@@ -58,6 +61,8 @@ type follower struct {
 	view  *tunnel.View // as it was kept last
 	kept  os.FileInfo  // of its file
 	peers map[string]*peer
+
+	answering answering
 }
 
 func newFollower(name string) (*follower, error) {
@@ -77,10 +82,16 @@ func (f *follower) follow(ctx context.Context) {
 	for f.wanted() {
 		start := time.Now()
 		view := f.readView()
-		device, err := f.k.Peers(f.name)
+		var device *apply.State
+		if view != nil && session.HasNames(view) {
+			device, _ = f.k.Peers(f.name)
+		}
 		cost := time.Since(start)
-		if view != nil && err == nil {
+		if device != nil {
 			f.look(ctx, view, device)
+		}
+		if view != nil {
+			f.keepProxies(ctx, view)
 		}
 		time.Sleep(max(poll, share*cost))
 	}
@@ -104,7 +115,7 @@ func (f *follower) readView() *tunnel.View {
 	}
 	if f.kept == nil || !os.SameFile(f.kept, now) || !f.kept.ModTime().Equal(now.ModTime()) {
 		if view, err := kept.View(f.name); err == nil && view != nil {
-			f.view, f.kept = view, now
+			f.view, f.kept, f.answering = view, now, answering{}
 		}
 	}
 	return f.view

@@ -29,12 +29,9 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		return err
 	}
 	defer s.Close()
-	j, err := journal.Open(linux.RunDir, view.Tunnel)
-	if err != nil || len(j.Entries) == 0 || busy() {
-		return err // a down came first
-	}
-	if p, err := journal.ReadPending(linux.RunDir, view.Tunnel); err != nil || p != nil {
-		return errors.Join(err, errors.New("an apply waits to be confirmed"))
+	j, err := settled(view.Tunnel, busy)
+	if err != nil {
+		return err
 	}
 	device, err := s.Device(view.Tunnel)
 	if err != nil {
@@ -48,6 +45,24 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		return err
 	}
 	return s.moveRouted(ctx, view, routed)
+}
+
+// settled returns the journal of a tunnel that is up and that nobody is about to change: only
+// then does a process change it without having been asked to.
+func settled(name string, busy func() bool) (*journal.Journal, error) {
+	j, err := journal.Open(linux.RunDir, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(j.Entries) == 0:
+		return nil, errors.New("a down came first")
+	case busy():
+		return nil, errors.New("a rotation is under way")
+	}
+	if p, err := journal.ReadPending(linux.RunDir, name); err != nil || p != nil {
+		return nil, errors.Join(err, errors.New("an apply waits to be confirmed"))
+	}
+	return j, nil
 }
 
 // moveRouted moves peers to addresses that are in the tunnel's own routes, with the policy

@@ -21,7 +21,7 @@ import (
 )
 
 // FollowerProcess is the name of the process that looks up the endpoint names of a tunnel's
-// peers again: "wgkeys-names TUNNEL", see package names.
+// peers again, and restores its proxy neighbours: "wgkeys-names TUNNEL", see package names.
 const FollowerProcess = "wgkeys-names"
 
 // FollowerPath is the file on which it holds a lock. When the file is removed the process
@@ -56,14 +56,15 @@ func follower(name string) (pid int, err error) {
 	return files.Owner(f)
 }
 
-// followNames starts following the names of the tunnel's peers after a plan was carried
-// out, or stops it. If the plan is known to be empty nothing changes.
-func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
-	wanted := false
+// follow starts following the names of the tunnel's peers, and its proxy neighbours, after a
+// plan was carried out, or stops it. If the plan is known to be empty nothing changes.
+func follow(ctx context.Context, plan *apply.Plan, down bool) error {
+	wanted, without := false, "will not look up names of peers again"
 	switch {
 	case plan.View != nil:
-		for i := range plan.View.Peers {
-			wanted = wanted || tunnel.IsName(plan.View.Peers[i].Endpoint)
+		wanted = HasNames(plan.View)
+		if !wanted && plan.View.Proxies != nil {
+			wanted, without = true, "will not answer for neighbours once an uplink was down"
 		}
 	case down:
 	default:
@@ -75,10 +76,14 @@ func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	}
 	err := startFollower(ctx, plan.Tunnel)
 	if err != nil {
-		return fault.Wrap(err, "will not look up names of peers again before the next apply of tunnel", plan.Tunnel,
-			"wgkeys apply -t "+plan.Tunnel)
+		return fault.Wrap(err, without+" before the next apply of tunnel", plan.Tunnel, "wgkeys apply -t "+plan.Tunnel)
 	}
 	return nil
+}
+
+// HasNames reports whether the endpoint of a peer is a name.
+func HasNames(view *tunnel.View) bool {
+	return slices.ContainsFunc(view.Peers, func(p tunnel.Peer) bool { return tunnel.IsName(p.Endpoint) })
 }
 
 // followedAfterRevert reports whether to follow names though the view of the plan has none:
@@ -89,8 +94,7 @@ func followedAfterRevert(plan *apply.Plan) bool {
 		return false
 	}
 	last, err := kept.View(plan.Tunnel)
-	return err == nil && last != nil &&
-		slices.ContainsFunc(last.Peers, func(p tunnel.Peer) bool { return tunnel.IsName(p.Endpoint) })
+	return err == nil && last != nil && HasNames(last)
 }
 
 func startFollower(ctx context.Context, name string) error {

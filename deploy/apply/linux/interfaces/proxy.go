@@ -1,6 +1,8 @@
 package interfaces
 
 import (
+	"net/netip"
+
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -35,6 +37,18 @@ func proxies() (found []netlink.Neigh, err error) {
 		return bad == nil
 	})
 	return found, err
+}
+
+// Proxied returns the addresses that interfaces answer for, each as often as there are
+// interfaces that do.
+func Proxied() (addrs []netip.Addr, err error) {
+	neighbours, err := nlmsg.Retry(proxies)
+	for _, n := range neighbours {
+		if addr, ok := netip.AddrFromSlice(n.IP); ok {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs, err
 }
 
 // SetProxy adds or removes a neighbour proxy entry on an uplink. It is no error if it is
