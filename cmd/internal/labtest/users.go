@@ -13,6 +13,7 @@
 package labtest
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"strings"
@@ -111,11 +112,30 @@ func (u *Users) Snapshot(h *lab.Host) string {
 	if err := h.WaitAddresses(u.Context()); err != nil { // otherwise they change by themselves
 		u.Fatal(err)
 	}
-	s, err := demo.Snapshot(u.Context(), h)
+	var s string
+	err := lab.Until(u.Context(), "links of "+h.Name()+" to be gone", func(ctx context.Context) (gone bool, err error) {
+		s, err = demo.Snapshot(ctx, h)
+		return !leaving(s), err
+	})
 	if err != nil {
 		u.Fatal(err)
 	}
 	return s
+}
+
+// leaving reports whether a snapshot has parameters of a link that is listed no more: the kernel
+// removes them last.
+func leaving(snapshot string) bool {
+	for line := range strings.Lines(snapshot) {
+		name, ok := strings.CutPrefix(line, "net.ipv4.conf.")
+		name, _, first := strings.Cut(name, ".accept_local ")
+		name = strings.ReplaceAll(name, "/", ".")
+		if ok && first && name != "all" && name != "default" &&
+			!strings.Contains(snapshot, ": "+name+":") && !strings.Contains(snapshot, ": "+name+"@") {
+			return true
+		}
+	}
+	return false
 }
 
 // Same fails the test if the host's network state differs from before.
