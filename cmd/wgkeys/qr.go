@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -91,28 +90,10 @@ func takesCode(e *env, command, out string) error {
 // outside refuses a file with a key, or a folder of such files, in the repository.
 func outside(e *env, out string) error {
 	r, err := e.repo()
-	if err == nil && (within(r, out) || within(r, filepath.Join(out, "file"))) {
-		err = fault.NewFile("no secret is written in the clear into the repository", out, "git would take it along",
-			"name a place that is not in it")
-	}
-	return err
-}
-
-// within reports whether a file is in the repository, or would be.
-func within(r *repo.Repo, file string) bool {
-	folder, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
-		return false
+		return err
 	}
-	if real, err := filepath.EvalSymlinks(folder); err == nil {
-		folder = real
-	}
-	top := r.Dir
-	if real, err := filepath.EvalSymlinks(top); err == nil {
-		top = real
-	}
-	way, err := filepath.Rel(top, folder)
-	return err == nil && filepath.IsLocal(way)
+	return repo.RequireOutside(r, out)
 }
 
 // readByApps refuses what the app on a telephone cannot do.
