@@ -34,7 +34,8 @@ var shaleDrifts = []drift{
 	{"all addresses", "ip address flush dev wg0", "ip -6 address add 2001:db8:7767::1/128"},
 	{"a route", "ip -6 route del 2001:db8:7767::2/128 dev wg0", "ip -6 route add 2001:db8:7767::2/128"},
 	{"the link is down", "ip link set wg0 down", "ip link set wg0 up"},
-	{"a neighbour proxy", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0",
+	// without the process that would restore it; the apply starts it again
+	{"a neighbour proxy", "pkill -f '^wgkeys-names'; ip -6 neigh del proxy 2001:db8:7767::2 dev eth0",
 		"ip -6 neigh add proxy 2001:db8:7767::2 dev eth0"},
 	{"proxying", "sysctl -qw net.ipv6.conf.eth0.proxy_ndp=0", "net.ipv6.conf.eth0.proxy_ndp=1"},
 	{"IPv4 forwarding", "sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.ip_forward=1"},
