@@ -33,41 +33,21 @@ func installHere(e *env, o installOptions) error {
 	return bootBy(e, s, views, o.dryRun)
 }
 
-// bootBy makes s bring the tunnels up. What is so already is left as it is, and a dry run
-// shows all of it.
+// bootBy makes s bring the tunnels up, and shows each step; a dry run shows all of them.
 func bootBy(e *env, s boot.System, views []*tunnel.View, dry bool) error {
 	if s == boot.None {
 		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s", keptAll(views))
 	}
-	changed := false
-	for _, f := range s.Files(views) {
-		if !dry && f.Is() {
-			continue
-		}
-		changed = true
-		e.ui.Printf("install -m %04o %s\n", f.Mode, f.Path)
-		if dry {
-			continue
-		}
-		if err := f.Write(); err != nil {
-			return fault.WrapFile(err, "cannot install", f.Path, "sudo wgkeys install")
-		}
+	changed, err := s.SetUp(e.ctx, boot.Setup{Views: views, DryRun: dry, Step: steps(e)})
+	if err == nil {
+		tellBoot(e, s, views, changed)
 	}
-	for _, c := range s.Enable(views) {
-		if !dry && (c.Reads && !changed || c.Done(e.ctx)) {
-			continue
-		}
-		changed = true
-		e.ui.Printf("%s\n", c)
-		if dry {
-			continue
-		}
-		if err := c.Run(e.ctx); err != nil {
-			return err
-		}
-	}
-	tellBoot(e, s, views, changed)
-	return nil
+	return err
+}
+
+// steps prints the command line of each step on this machine.
+func steps(e *env) func(line string) {
+	return func(line string) { e.ui.Printf("%s\n", line) }
 }
 
 // keptAll brings up all tunnels at boot.

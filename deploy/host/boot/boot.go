@@ -149,31 +149,31 @@ func text(name string) []byte {
 	return bytes.ReplaceAll(text, []byte(place), []byte(Program()))
 }
 
-// Is reports whether the file exists with the right content.
-func (f File) Is() bool {
+// is reports whether the file exists with the right content.
+func (f File) is() bool {
 	info, err := os.Stat(f.Path)
 	return err == nil && info.Mode().Perm() == f.Mode && files.Holds(f.Path, string(f.Text))
 }
 
-// Write writes the file.
-func (f File) Write() error { return services.WriteForAll(f.Path, f.Text, f.Mode) }
+// write writes the file.
+func (f File) write() error { return services.WriteForAll(f.Path, f.Text, f.Mode) }
 
 // A Command makes the host bring the tunnels up.
 type Command struct {
-	Args  []string
-	Reads bool // it reloads files, and is needed only if one is new
+	args  []string
+	reads bool // it reloads files, and is needed only if one is new
 
 	done func(context.Context) bool // reports whether there is nothing to do; nil: that is not known
 }
 
-func (c Command) String() string { return strings.Join(c.Args, " ") }
+func (c Command) String() string { return strings.Join(c.args, " ") }
 
 // Done reports whether the command would change nothing.
 func (c Command) Done(ctx context.Context) bool { return c.done != nil && c.done(ctx) }
 
 // Run runs the command.
 func (c Command) Run(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, c.args[0], c.args[1:]...).CombinedOutput()
 	if err == nil {
 		return nil
 	}
@@ -183,17 +183,17 @@ func (c Command) Run(ctx context.Context) error {
 	return fault.Wrap(err, "cannot run", c.String(), "")
 }
 
-// Enable are the commands that enable the tunnels at boot. With systemd, those with
+// enable are the commands that enable the tunnels at boot. With systemd, those with
 // endpoint names are applied once more when names can be looked up, and each again when its
 // interface is gone.
-func (s System) Enable(views []*tunnel.View) []Command {
+func (s System) enable(views []*tunnel.View) []Command {
 	switch {
 	case s == OpenRC && len(views) > 0:
-		return []Command{{Args: []string{"rc-update", "add", "wgkeys", "default"}, done: inRunlevel}}
+		return []Command{{args: []string{"rc-update", "add", "wgkeys", "default"}, done: inRunlevel}}
 	case s != Systemd:
 		return nil
 	}
-	commands := []Command{{Args: []string{"systemctl", "daemon-reload"}, Reads: true}}
+	commands := []Command{{args: []string{"systemctl", "daemon-reload"}, reads: true}}
 	for _, v := range views {
 		needed := unitsOf(v)
 		commands = append(commands, enable(needed[0]), enable(instance(deviceUnit, v.Tunnel), "--now", "--no-block"))
@@ -235,7 +235,7 @@ func inRunlevel(context.Context) bool { return exists("/etc/runlevels/default/wg
 
 func enable(unit string, flags ...string) Command {
 	done := func(ctx context.Context) bool { return isEnabled(ctx, unit) }
-	return Command{Args: append(append([]string{"systemctl", "enable"}, flags...), unit), done: done}
+	return Command{args: append(append([]string{"systemctl", "enable"}, flags...), unit), done: done}
 }
 
 func isEnabled(ctx context.Context, unit string) bool {

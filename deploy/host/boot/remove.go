@@ -27,10 +27,10 @@ func Tunnels() (names []string) {
 // down.
 func Disable(tunnels []string) (commands []Command) {
 	if exists("/run/openrc/started/wgkeys") {
-		commands = append(commands, Command{Args: []string{"rc-service", "wgkeys", "stop"}})
+		commands = append(commands, Command{args: []string{"rc-service", "wgkeys", "stop"}})
 	}
 	if inRunlevel(context.Background()) {
-		commands = append(commands, Command{Args: []string{"rc-update", "del", "wgkeys", "default"}})
+		commands = append(commands, Command{args: []string{"rc-update", "del", "wgkeys", "default"}})
 	}
 	if !exists(runtime) {
 		return commands
@@ -39,7 +39,7 @@ func Disable(tunnels []string) (commands []Command) {
 		for _, template := range slices.Backward(templates) { // wgkeys@ last: the others depend on it
 			unit := instance(template, tunnel)
 			commands = append(commands, Command{
-				Args: []string{"systemctl", "disable", "--now", unit},
+				args: []string{"systemctl", "disable", "--now", unit},
 				done: func(ctx context.Context) bool { return isOff(ctx, unit) },
 			})
 		}
@@ -61,7 +61,7 @@ func Release(tunnel string) (commands []Command) {
 		if template != tunnelUnit { // to stop that one would take the tunnel down
 			args = append(args, "--now")
 		}
-		commands = append(commands, Command{Args: args,
+		commands = append(commands, Command{args: args,
 			done: func(ctx context.Context) bool { return !isEnabled(ctx, unit) }})
 	}
 	return commands
@@ -99,5 +99,5 @@ func Forget() []Command {
 	if !exists(runtime) {
 		return nil
 	}
-	return []Command{{Args: []string{"systemctl", "daemon-reload"}}}
+	return []Command{{args: []string{"systemctl", "daemon-reload"}}}
 }
