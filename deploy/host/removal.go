@@ -5,9 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -17,7 +15,6 @@ import (
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
-	"wgkeys/keyring/fault"
 )
 
 // A Removal is what there is of wgkeys on this host.
@@ -27,10 +24,11 @@ type Removal struct {
 	Keys    []string // their key files
 	Files   []string // what brings them up at boot
 	Folders []string // of what the host remembers
+	Program []string // this program's file, unless it belongs to a package
 }
 
-// FindRemoval finds all that uninstalling removes, except the program. Besides the key
-// files of the tunnels that were applied here, others may be named.
+// FindRemoval finds all that uninstalling removes. Besides the key files of the tunnels that were
+// applied here, others may be named.
 func FindRemoval(keys []string) (r Removal, err error) {
 	if r.Applied, err = Applied(); err != nil {
 		return r, err
@@ -51,11 +49,14 @@ func FindRemoval(keys []string) (r Removal, err error) {
 			r.Folders = append(r.Folders, dir)
 		}
 	}
+	if !boot.Packaged() && lexists(boot.Program()) {
+		r.Program = []string{boot.Program()}
+	}
 	return r, nil
 }
 
 // Empty reports whether there is nothing.
-func (r Removal) Empty() bool { return len(r.Applied)+len(r.Files)+len(r.Folders) == 0 }
+func (r Removal) Empty() bool { return len(r.Applied)+len(r.Files)+len(r.Folders)+len(r.Program) == 0 }
 
 // keyFiles are the paths of the key files of a view.
 func keyFiles(v *tunnel.View) (paths []string) {
@@ -85,42 +86,6 @@ func holdsKey(path string) bool {
 	defer clear(raw)
 	n, err = base64.StdEncoding.Strict().Decode(raw, line)
 	return err == nil && n == 32
-}
-
-// keyFolder is the folder for keys, which push makes if necessary.
-const keyFolder = "/etc/wireguard"
-
-// RemoveKeyFolder removes the folder of key files if it is empty, and does not belong to
-// the package of wg(8).
-func RemoveKeyFolder() {
-	if _, err := exec.LookPath("wg"); err != nil {
-		os.Remove(keyFolder) // fails if it is not empty
-	}
-}
-
-// Remove removes a file, or a folder with its content. A folder that is a mount point is
-// only emptied.
-func Remove(path string) error {
-	inside, err := os.ReadDir(path)
-	if err != nil && !errors.Is(err, unix.ENOTDIR) {
-		return wrapRemove(err, path)
-	}
-	for _, e := range inside {
-		if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
-			return wrapRemove(err, filepath.Join(path, e.Name()))
-		}
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EBUSY) {
-		return wrapRemove(err, path)
-	}
-	return nil
-}
-
-func wrapRemove(err error, path string) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return fault.WrapFile(fault.Errno(err), "cannot remove", path, fault.AsRoot)
 }
 
 // isMountPoint reports whether a folder is on another file system than its parent.
