@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 
@@ -46,7 +47,8 @@ func (ProxyChange) traits() traits      { return traits{batched: true} }
 func (ProxyChange) TouchesKernel() bool { return true }
 
 // Proxying returns the plan with those of its steps alone that have an uplink answer for INSIDE
-// addresses: it has to forward for that, and a router needs more to accept advertisements.
+// addresses: it has to forward for that, and a router needs more to accept advertisements. So do
+// other interfaces, since whatever is made a router drops the default routes of all of them.
 func (p *Plan) Proxying() *Plan {
 	var links []string
 	for _, s := range p.Steps {
@@ -56,13 +58,28 @@ func (p *Plan) Proxying() *Plan {
 	}
 	only := &Plan{Tunnel: p.Tunnel, Host: p.Host, View: p.View}
 	for _, s := range p.Steps {
-		c, ok := s.Change.(SysctlChange)
-		needed := ok && slices.ContainsFunc(links, func(link string) bool {
-			return strings.HasPrefix(c.Key, "net/ipv6/conf/"+link+"/")
-		})
-		if c, ok := s.Change.(ProxyChange); needed || ok && c.Add {
-			only.Steps = append(only.Steps, s)
+		switch c := s.Change.(type) {
+		case ProxyChange:
+			if !c.Add {
+				continue
+			}
+		case SysctlChange:
+			if !isOf(c.Key, links) && (links == nil || path.Base(c.Key) != "accept_ra" || c.New != "2") {
+				continue
+			}
+		case ShareChange: // another tunnel set it, and is not to put it back before this one
+			if !isOf(c.Key, links) {
+				continue
+			}
+		default:
+			continue
 		}
+		only.Steps = append(only.Steps, s)
 	}
 	return only
+}
+
+// isOf reports whether a parameter is of one of the links alone, for IPv6.
+func isOf(key string, links []string) bool {
+	return slices.ContainsFunc(links, func(link string) bool { return strings.HasPrefix(key, interfaces6+link+"/") })
 }

@@ -37,8 +37,8 @@ const (
 	share = 50
 )
 
-// Process follows the names of a tunnel, and keeps its proxy neighbours: TUNNEL. Every program that may apply one passes it
-// to [daemon.Main].
+// Process follows the names of a tunnel, and keeps its proxy neighbours: TUNNEL. Every program
+// that may apply one passes it to [daemon.Main].
 var Process = daemon.Process{Name: session.FollowerProcess, Args: 1, Run: run}
 
 func run(args []string) error {
@@ -90,9 +90,7 @@ func (f *follower) follow(ctx context.Context) {
 		if device != nil {
 			f.look(ctx, view, device)
 		}
-		if view != nil {
-			f.keepProxies(ctx, view)
-		}
+		cost += f.keepProxies(ctx, view)
 		time.Sleep(max(poll, share*cost))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/needs"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -34,5 +36,11 @@ func RestoreProxies(ctx context.Context, view *tunnel.View, busy func() bool) er
 	if err != nil {
 		return err
 	}
-	return apply.Run(ctx, s.Kernel, s.mine, plan.Proxying(), func(apply.Step) {})
+	plan = plan.Proxying()
+	fresh := s.FreshNeeds(plan, s.mine.Entries)
+	if err := apply.Run(ctx, s.Kernel, s.mine, plan, func(apply.Step) {}); err != nil {
+		return err
+	}
+	needs.Remember(linux.RunDir, view.Tunnel, fresh)
+	return nil
 }
