@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh/sshtest"
@@ -185,19 +184,6 @@ func TestRotateNone(t *testing.T) {
 	}
 	if code, _, said := f.run("rotate", "-n", "--all", "nosuch"); code != ui.ExitUsage {
 		t.Errorf("a name beside --all: exits %d: %s", code, said)
-	}
-}
-
-// TestBatchWait: the first host of a batch waits until the last one is done.
-func TestBatchWait(t *testing.T) {
-	for _, test := range []struct {
-		hosts, batch, jobs int
-		want               time.Duration
-	}{{50, 8, 8, time.Minute}, {50, 9, 8, 2 * time.Minute}, {3, 1000, 8, time.Minute}, {20, 20, 1, 20 * time.Minute},
-		{0, 5, 8, time.Minute}} {
-		if got := batchWait(test.hosts, test.batch, test.jobs); got != test.want {
-			t.Errorf("%+v: %v", test, got)
-		}
 	}
 }
 

@@ -25,19 +25,19 @@ type ApplyOptions struct {
 // secret. The host undoes the apply by itself unless it is confirmed over a new connection,
 // so that nobody gets locked out.
 func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) error {
-	token, err := h.Begin(ctx, t, v, o)
+	token, err := h.begin(ctx, t, v, o)
 	if err != nil || token == "" {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Confirm)
 	defer cancel()
-	return h.Confirm(ctx, t, v.Host, token, o.Confirm)
+	return h.confirm(ctx, t, v.Host, token, o.Confirm)
 }
 
-// Begin is the first part of [Hosts.Apply]. If the host waits for a confirmation it returns
+// begin is the first part of [Hosts.Apply]. If the host waits for a confirmation it returns
 // its token, and otherwise "". If the change has cut the connection, a new one finds out
 // whether the host waits.
-func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) (token string, err error) {
+func (h *Hosts) begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) (token string, err error) {
 	args := []string{"apply", "--view", "-"}
 	if o.PlanOnly {
 		args[0] = "plan"
@@ -74,9 +74,9 @@ func (l *listener) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// Confirm confirms an apply over a new connection: the one with this token, for which it
+// confirm confirms an apply over a new connection: the one with this token, for which it
 // waits up to the given time.
-func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token string, wait time.Duration) error {
+func (h *Hosts) confirm(ctx context.Context, t *tunnel.Tunnel, host, token string, wait time.Duration) error {
 	err := h.run(ctx, t, host, call{args: []string{"confirm", "-t", t.Name, "--token", token}})
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
 		return fault.WrapHost(err, "could not confirm the apply on host", host,

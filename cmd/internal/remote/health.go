@@ -8,17 +8,17 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Look is a Survey that reports no progress.
-func (q Survey) Look(ctx context.Context, all []*HostStatus) {
+// look is a Survey that reports no progress.
+func (q Survey) look(ctx context.Context, all []*HostStatus) {
 	q.Waits = func([]string) {}
 	q.Run(ctx, all)
 }
 
-// Worse returns the findings of a host that it did not have before a change: those that an
+// worse returns the findings of a host that it did not have before a change: those that an
 // apply may have caused. A peer that was silent before may still be, and one that never
 // answered (because the tunnel was not up or did not have it) may be the next host to be
 // set up.
-func (s *HostStatus) Worse(before *HostStatus) (findings []string) {
+func (s *HostStatus) worse(before *HostStatus) (findings []string) {
 	if s.Err != nil {
 		return []string{fault.OneLine(s.Err)}
 	}

@@ -39,7 +39,7 @@ func TestWorse(t *testing.T) {
 		for _, key := range test.heard {
 			before.answer.Live.Peers[key] = rotate.Peer{Handshake: noon.Add(-time.Minute)}
 		}
-		got := after.Worse(before)
+		got := after.worse(before)
 		if want := []string{silence}; test.worse && !slices.Equal(got, want) || !test.worse && len(got) > 0 {
 			t.Errorf("%s: %q", test.name, got)
 		}
