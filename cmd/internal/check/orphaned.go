@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -106,27 +108,14 @@ func (c *checker) misplaced() {
 func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[[2]string]bool,
 	asked map[[3]string]bool) error {
 	files, err := c.repo.Vault.List(host)
-	if err != nil || len(files) == 0 {
+	switch {
+	case err != nil:
 		return err
-	}
-	f := Finding{Check: "orphaned", Host: host}
-	if !named {
-		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host,
-			ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
-		if len(c.parsed) == 0 { // without all tunnels it is not known which hosts are gone
-			f.Hint = noTunnelFile(c.repo.Dir)
-		}
-		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host,
-			strings.Join(files, ", "))
-		for _, file := range files {
-			if meta, err := c.repo.Vault.Meta(host, file); err == nil {
-				c.opens(r, f, file, meta)
-			} else {
-				r.fault(f, err)
-			}
-		}
+	case !named:
+		r.unnamed(c, host, files)
 		return nil
 	}
+	f := Finding{Check: "orphaned", Host: host}
 	for _, file := range files {
 		name, peer := repo.OwnerOf(file)
 		path := c.repo.Vault.Path(host, file)
@@ -141,6 +130,58 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 		}
 	}
 	return nil
+}
+
+// unnamed finds what the vault has of a host that no tunnel names.
+func (r *report) unnamed(c *checker, host string, files []string) {
+	if len(files) == 0 {
+		r.misspelledList(c, host)
+		return
+	}
+	f := Finding{Check: "orphaned", Host: host}
+	f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host,
+		ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
+	if len(c.parsed) == 0 { // without all tunnels it is not known which hosts are gone
+		f.Hint = noTunnelFile(c.repo.Dir)
+	}
+	r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host,
+		strings.Join(files, ", "))
+	for _, file := range files {
+		if meta, err := c.repo.Vault.Meta(host, file); err == nil {
+			c.opens(r, f, file, meta)
+		} else {
+			r.fault(f, err)
+		}
+	}
+}
+
+// misspelledList finds a list of recipients for a host that no tunnel names and whose name is
+// nearly that of one: the keys of the host that is meant are encrypted to others. The list of a
+// host that is not there yet is none.
+func (r *report) misspelledList(c *checker, host string) {
+	hosts := map[string]bool{}
+	for _, h := range c.hosts {
+		hosts[h.host] = true
+	}
+	meant := words.Nearest(host, maps.Keys(hosts))
+	if meant == "" {
+		return
+	}
+	dir := filepath.Join(c.repo.Vault.Dir, host)
+	entries, _ := c.repo.Snapshot.List(c.repo.Dir, dir) // an error is reported elsewhere
+	there, _ := c.repo.Snapshot.List(c.repo.Dir, filepath.Join(c.repo.Vault.Dir, meant))
+	for _, e := range entries {
+		same := func(of fs.DirEntry) bool { return of.Name() == e.Name() }
+		if !repo.IsRecipients(e.Name()) || slices.ContainsFunc(there, same) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		f := Finding{Check: "orphaned", Host: host, Hint: fmt.Sprintf(
+			"if %[1]s is meant: mkdir -p %[2]s && mv %[3]s %[2]s/, then wgkeys rekey %[1]s; else: write [hosts.%[4]s] into a tunnel file",
+			meant, ui.Quoted(filepath.Join(c.repo.Vault.Dir, meant)), ui.Quoted(path), host)}
+		r.add(f, path, 0, "no tunnel names host %q, so nothing is encrypted to its list of recipients %q", host,
+			r.relative(path))
+	}
 }
 
 // noTunnelFile is the hint if all tunnel files are missing: none is written yet, or a checkout
