@@ -4,19 +4,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"wgkeys/cmd/internal/keys"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
-	"wgkeys/vault"
 )
 
 func initCommand() (*cli.Command, func(*env) error) {
@@ -63,7 +59,8 @@ func doInit(e *env) error {
 	if err := errors.Join(requireNoneAbove(dir), repo.RequireNone(e.ctx, dir)); err != nil {
 		return err
 	}
-	recipients, err := ownRecipients(e, dir, !e.cli.Bool("classic"))
+	recipients, err := keys.UserRecipients(keys.UserOptions{Dir: dir, IDs: e.identities(), Classic: e.cli.Bool("classic"),
+		Report: e.ui})
 	if err != nil {
 		return err
 	}
@@ -94,122 +91,18 @@ func requireNoneAbove(dir string) error {
 		"cd "+ui.Quoted(above.Dir)+" and use that one, or name a folder outside of it")
 }
 
-// ownRecipients are those of the user's identity; if there is none it is made. If an
-// identity does not reveal its recipient the user has to add that to the list himself: he
-// would not expect an identity of another kind beside it.
-func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
-	ids := e.identities()
-	all, err := ids.Recipients()
-	e.warnLoose(ids)
-	if err != nil && !errors.Is(err, vault.ErrNoIdentity) {
-		return nil, err
-	}
-	if len(all) == 0 && ids.Found() {
-		list := filepath.Join(dir, "vault", "recipients.txt")
-		if _, err := os.Stat(list); err == nil {
-			return nil, nil
-		}
-		return nil, fault.New("cannot tell the recipient of your identity", "",
-			"it is a plugin's, or under a passphrase; nothing was made",
-			"mkdir -p "+ui.Quoted(filepath.Dir(list))+", write its recipient (age1...) to "+ui.Quoted(list)+
-				", then wgkeys init "+ui.Quoted(dir))
-	}
-	if len(all) == 0 {
-		defer sayKind(e, postQuantum)
-		return newIdentity(e, postQuantum)
-	}
-	if ids.Unnamed() {
-		e.ui.Warn(fault.New("cannot tell the recipient of an identity of yours", "",
-			"it is a plugin's, or under a passphrase; the vault is for the others",
-			"write its recipient to "+filepath.Join(dir, "vault", "recipients.txt")+" before the first wgkeys gen"))
-	}
-	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hasHybrid(r) != postQuantum })
-	if len(kind) == 0 && postQuantum {
-		e.ui.Say("your identity is classic (X25519 or SSH), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
-		return all, nil
-	}
-	if len(kind) == 0 {
-		return nil, fault.New("no classic identity of yours", "", "the one found is post-quantum",
-			"age-keygen -o classic.txt, then wgkeys init --classic -i classic.txt")
-	}
-	sayKind(e, postQuantum)
-	return kind, nil
-}
-
-func newIdentity(e *env, postQuantum bool) ([]string, error) {
-	config, err := os.UserConfigDir()
-	if err != nil {
-		return nil, fault.Wrap(err, "cannot tell where your identity belongs", "",
-			"age-keygen -o FILE, then wgkeys init -i FILE")
-	}
-	path := filepath.Join(config, "wgkeys", "identity.txt")
-	recipient, err := vault.NewIdentity(path, postQuantum, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	e.ui.Say("made your identity %s; keep a copy in a safe place, since nothing opens the vault without it", path)
-	return []string{recipient}, nil
-}
-
-func sayKind(e *env, postQuantum bool) {
-	if postQuantum {
-		e.ui.Say("the vault is post-quantum: wgkeys opens it, and age from version 1.3 on (--classic makes one that every age opens)")
-		return
-	}
-	e.ui.Say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
-}
-
-// joinList shows a user who is not in a repository's list of recipients the line to add for
-// him, and makes an identity of the list's kind if he has none.
+// joinList shows a user who is not in a repository's list of recipients the line to add for him.
 func joinList(e *env, dir string) error {
-	path := filepath.Join(dir, "vault", "recipients.txt")
-	list, err := files.Read(dir, path, repo.MaxFile)
-	if err != nil { // check reports it
-		return nil
-	}
-	ids := e.identities()
-	mine, err := ids.Recipients()
-	e.warnLoose(ids)
-	if err != nil && !errors.Is(err, vault.ErrNoIdentity) {
+	missing, err := keys.Unlisted(keys.UserOptions{Dir: dir, IDs: e.identities(), Report: e.ui})
+	if err != nil || missing == nil {
 		return err
 	}
-	if len(mine) == 0 && ids.Found() {
-		return nil // a plugin's, for instance, which may be in the list
-	}
-	postQuantum := hasHybrid(string(list))
-	listed := func(r string) bool { return strings.Contains(string(list), r) }
-	if slices.ContainsFunc(mine, listed) {
-		return nil
-	}
-	none := len(mine) == 0
-	mine = slices.DeleteFunc(mine, func(r string) bool { return hasHybrid(r) != postQuantum })
-	if len(mine) == 0 && !none {
-		return otherKind(postQuantum, dir)
-	}
-	if none {
-		if mine, err = newIdentity(e, postQuantum); err != nil {
-			return err
-		}
-	}
-	for _, r := range mine {
+	for _, r := range missing {
 		e.ui.Printf("%s\n", r)
 	}
 	e.ui.Say("you cannot decrypt yet: have somebody who can add your recipient, which is printed, to vault/recipients.txt, and run wgkeys rekey")
 	return nil
 }
-
-// otherKind is the error of an identity of the wrong kind: age refuses a list with
-// recipients of both, since the classic ones would defeat the purpose of the others.
-func otherKind(postQuantum bool, dir string) error {
-	if postQuantum {
-		return fault.New("no post-quantum identity of yours", "", "the vault is post-quantum, and the one found is classic",
-			"age-keygen -pq -o pq.txt (age 1.3 or later), then wgkeys init -i pq.txt "+ui.Quoted(dir))
-	}
-	return fault.New("no classic identity of yours", "", "the vault is classic, and the one found is post-quantum",
-		"age-keygen -o classic.txt, then wgkeys init -i classic.txt "+ui.Quoted(dir))
-}
-
-func hasHybrid(recipients string) bool { return strings.Contains(recipients, "age1pq1") }
 
 // offerGit asks whether to make a git repository, if there is a user to answer.
 func offerGit(e *env, dir string) error {
