@@ -141,6 +141,9 @@ func downLeavesNothing(u *labtest.Users, when string) {
 	if r.Code != 0 {
 		u.Fatalf("%s, then down: exit %d\n%s%s", when, r.Code, r.Stdout, r.Stderr)
 	}
+	// A device that was still starting when its apply was killed makes its interface, sees that
+	// nobody waits for it, and ends.
+	u.Until("the device to end, "+when, func() bool { return u.Run(u.Shale, "pgrep -f '^wgkeys-device wg0'").Code != 0 })
 }
 
 // linkNumber is the kernel's number for the link, a new one each time.
