@@ -170,12 +170,6 @@ func timeoutOf(e *env) time.Duration {
 	return defaultTimeout
 }
 
-// exists reports whether there is a file of that name, or a link.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 // failures sets the exit code for errors of some of several hosts.
 func failures(failed, all int, err error) error {
 	switch {

@@ -76,7 +76,7 @@ func doExport(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer wipe(list)
+	defer foreign.Wipe(list)
 	if v.Unmanaged {
 		defer warnNowhere(e, v)
 	}
@@ -216,7 +216,7 @@ func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) err
 	if err != nil {
 		return err
 	}
-	defer wipe(list)
+	defer foreign.Wipe(list)
 	if err := out.Folder(dir); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "ls -ld "+ui.Quoted(filepath.Dir(dir)))
 	}
@@ -296,11 +296,4 @@ func shown(list []foreign.File) []byte {
 		b.Write(f.Text)
 	}
 	return b.Bytes()
-}
-
-// wipe clears texts that may contain keys.
-func wipe(list []foreign.File) {
-	for _, f := range list {
-		clear(f.Text)
-	}
 }

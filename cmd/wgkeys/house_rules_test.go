@@ -24,9 +24,10 @@ var exceptions = map[string]map[string]int{}
 
 // mayImport are the arrows between the packages of cmd.
 var mayImport = map[string][]string{
-	"wgkeys":            {"ui", "repo", "check", "remote", "many", "keys", "demo", "qr", "standing", "manual"},
+	"wgkeys":            {"ui", "repo", "check", "remote", "many", "keys", "intake", "demo", "qr", "standing", "manual"},
 	"internal/keys":     {"ui", "repo", "remote", "many"},
 	"internal/check":    {"ui", "repo"},
+	"internal/intake":   {"ui", "remote"},
 	"internal/remote":   {"ui", "repo"},
 	"internal/standing": {"ui", "remote"},
 	"internal/repo":     {"ui"},

@@ -53,7 +53,7 @@ func doQR(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer wipe(list)
+	defer foreign.Wipe(list)
 	text := list[0].Text
 	if err := readByApps(v.Host, text); err != nil {
 		return err

@@ -31,6 +31,13 @@ type File struct {
 	Interface string
 }
 
+// Wipe clears texts that may contain keys.
+func Wipe(list []File) {
+	for _, f := range list {
+		clear(f.Text)
+	}
+}
+
 // A Pos is a line of a file, counted from 1.
 type Pos struct {
 	File string

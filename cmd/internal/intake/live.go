@@ -1,7 +1,8 @@
-package main
+package intake
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -19,13 +20,13 @@ import (
 // this machine.
 type liveHost struct{ name, dest string }
 
-func liveHosts(e *env) (hosts []liveHost, err error) {
-	if len(e.names()) == 0 {
-		name, err := e.thisHost()
+func liveHosts(o Options) (hosts []liveHost, err error) {
+	if len(o.Names) == 0 {
+		name, err := o.thisHost()
 		return []liveHost{{name: name}}, err
 	}
 	here, _ := remote.ShortName() // a host without a name is this machine
-	for _, arg := range e.names() {
+	for _, arg := range o.Names {
 		h := liveHost{arg, arg}
 		if name, dest, ok := strings.Cut(arg, "="); ok {
 			h = liveHost{name, dest}
@@ -43,13 +44,13 @@ func liveHosts(e *env) (hosts []liveHost, err error) {
 
 // readLive returns the interfaces that run on the hosts, as their kernels have them.
 // Differences in their files are reported.
-func (i *intake) readLive() (devices []*foreign.Device, err error) {
-	hosts, err := liveHosts(i.env)
+func (r *reader) readLive(ctx context.Context) (devices []*foreign.Device, err error) {
+	hosts, err := liveHosts(r.o)
 	if err != nil {
 		return nil, err
 	}
 	for _, h := range hosts {
-		text, err := i.env.hosts.Live(i.env.ctx, h.name, h.dest, live.Script, maxImport)
+		text, err := r.o.Hosts.Live(ctx, h.name, h.dest, live.Script, maxSize)
 		if err != nil {
 			return nil, err
 		}
@@ -58,7 +59,7 @@ func (i *intake) readLive() (devices []*foreign.Device, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list, err := i.liveDevices(h, found)
+		list, err := r.liveDevices(h, found)
 		if err != nil {
 			return nil, err
 		}
@@ -68,12 +69,12 @@ func (i *intake) readLive() (devices []*foreign.Device, err error) {
 }
 
 // liveDevices merges each interface with the file that configures it.
-func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
-	files, err := i.liveFiles(h, found)
+func (r *reader) liveDevices(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
+	files, err := r.liveFiles(h, found)
 	if err != nil {
 		return nil, err
 	}
-	only := i.o.tunnel
+	only := r.o.Tunnel
 	for _, kernel := range found.Devices {
 		if only != "" && kernel.Name != only {
 			continue
@@ -84,7 +85,7 @@ func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.D
 		}
 		d, differences := found.Merge(kernel, file)
 		for _, x := range differences {
-			i.env.ui.Say("%s: %s: %s; the kernel counts", h.name, kernel.Name, x)
+			r.o.Report.Say("%s: %s: %s; the kernel counts", h.name, kernel.Name, x)
 		}
 		if d.Host = h.name; h.dest != h.name {
 			d.SSH = h.dest
@@ -100,8 +101,8 @@ func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.D
 
 // liveFiles reads the files of each program. An invalid file is an error, unless it may be
 // left out, since the kernel has the rest.
-func (i *intake) liveFiles(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
-	defer wipe(found.Files)
+func (r *reader) liveFiles(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
+	defer foreign.Wipe(found.Files)
 	read := func(path string) ([]byte, error) {
 		for _, f := range found.Files {
 			if f.Name == path {
@@ -112,11 +113,11 @@ func (i *intake) liveFiles(h liveHost, found *live.Host) (devices []*foreign.Dev
 	}
 	for _, group := range live.Programs(found.Files) {
 		list, err := formats.Parse(group, "", read)
-		if err != nil && !i.o.leaveOut {
+		if err != nil && !r.o.LeaveOut {
 			return nil, err
 		}
 		if err != nil {
-			i.env.ui.Warn(err)
+			r.o.Report.Warn(err)
 			continue
 		}
 		devices = append(devices, list...)
