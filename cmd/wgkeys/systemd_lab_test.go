@@ -44,12 +44,15 @@ var sidManagers = map[string]sidManager{
 			// it gives its lease back,
 			{name: "started later",
 				script: "systemctl stop systemd-networkd.socket systemd-networkd-varlink.socket systemd-networkd-varlink-metrics.socket systemd-networkd-resolve-hook.socket systemd-networkd && wgkeys apply -q && systemctl start systemd-networkd", cuts: true},
+			// Asked twice in a row, it may give the uplink's lease back, and has one again 3 s later.
 			{name: "a broad .network file",
-				script: "printf '[Match]\\nName=wg*\\n[Network]\\nLinkLocalAddressing=no\\n' >/etc/systemd/network/50-wg.network; networkctl reload; networkctl reconfigure eth0"},
+				script: "printf '[Match]\\nName=wg*\\n[Network]\\nLinkLocalAddressing=no\\n' >/etc/systemd/network/50-wg.network; networkctl reload; networkctl reconfigure eth0", cuts: true},
 			{name: "one that comes before all others",
 				script: "mv /etc/systemd/network/50-wg.network /etc/systemd/network/00-wg.network; networkctl reload", cuts: true,
 				mend: true},
 			{name: "reload, restart beside that", script: "networkctl reload; systemctl restart systemd-networkd"},
+			{name: "nftables reloaded, which flushes all tables",
+				script: "systemctl start nftables && wgkeys apply -q && systemctl reload nftables && until nft list table inet wgkeys-wg0 >/dev/null 2>&1; do sleep 0.2; done"},
 		},
 	},
 	"NetworkManager": {
