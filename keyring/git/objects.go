@@ -69,9 +69,23 @@ func History(ctx context.Context, dir string, limit int, do func(Blob) error, sa
 		if b.kind == "blob" {
 			return do(b)
 		}
-		_, message, _ := bytes.Cut(b.Text, []byte("\n\n")) // what comes before are git's own lines
-		return said(Message{Of: b.kind, ID: b.ID, Text: message})
+		return said(Message{Of: b.kind, ID: b.ID, Text: message(b.Text)})
 	})
+}
+
+// message returns the message in the text of a commit or of a tag, after git's own lines; and
+// after it, of a commit that merged tags, theirs, which git keeps in lines of its own.
+func message(text []byte) []byte {
+	head, message, _ := bytes.Cut(text, []byte("\n\n"))
+	message = slices.Clone(message)
+	inTag := false
+	for line := range bytes.Lines(head) {
+		rest, more := bytes.CutPrefix(line, []byte(" "))
+		if inTag = inTag && more || bytes.HasPrefix(line, []byte("mergetag ")); inTag && more {
+			message = append(message, rest...)
+		}
+	}
+	return message
 }
 
 // blobs calls do with those of the objects that are blobs.

@@ -50,6 +50,8 @@ type Hit struct {
 	What string // "a private key", "an age identity"
 	Of   string // whose it is, if that is known
 	SSH  string // of an SSH key with an unknown owner: the recipient that belongs to it
+
+	Alone bool // nothing but being alone in the text says that it is a secret
 }
 
 // Whose returns what it is and, if that is known, whose.
@@ -175,7 +177,7 @@ func (f *finder) judge(name string, start int) (Hit, bool) {
 		return h, true
 	}
 	alone := len(bytes.TrimSpace(f.text)) == spelled && !strings.HasSuffix(name, ".pub")
-	return Hit{Kind: privateKey, What: "a key that stands alone"}, alone
+	return Hit{Kind: privateKey, What: "a key that stands alone", Alone: true}, alone
 }
 
 // certain identifies a key whose public key or fingerprint is known.

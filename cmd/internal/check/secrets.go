@@ -169,8 +169,13 @@ func (s *pastSearch) file(top string, b git.Blob) error {
 	return nil
 }
 
+// message passes over a key that is only alone in the text: it may as well be a public key of
+// before, and a finding in a message is there for ever.
 func (s *pastSearch) message(m git.Message) error {
 	for _, h := range s.known.Find("", m.Text) {
+		if h.Alone {
+			continue
+		}
 		s.found(h, func(h leak.Hit) {
 			s.here.add(Finding{Check: "secret", Hint: "whoever has a clone has it: " + replace(h) +
 				"; the message: git cat-file -p " + m.ID}, "", 0,
