@@ -72,9 +72,11 @@ func Start(ctx context.Context, name string, args ...string) error {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
 	if err := begin(ctx, stdin, stdout); err != nil {
-		stdin.Close() // on which it cleans up and ends
-		kill := time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
+		stdin.Close() // on which it cleans up and ends, unless it has been let go
+		end := time.AfterFunc(2*time.Second, func() { cmd.Process.Signal(unix.SIGTERM) })
+		kill := time.AfterFunc(4*time.Second, func() { cmd.Process.Kill() })
 		cmd.Wait()
+		end.Stop()
 		kill.Stop()
 		return fmt.Errorf("cannot run %s: %w", name, err)
 	}

@@ -3,8 +3,10 @@ package daemon
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"testing"
 	"time"
@@ -97,5 +99,40 @@ func TestStartSlow(t *testing.T) {
 		if err := cmd.Wait(); (err == nil) != (lines.Text() == detached) {
 			t.Errorf("it says %q, and ends with %v", lines.Text(), err)
 		}
+	}
+}
+
+// A process that is let go and does not say so, and cleans up when it is told to end.
+var silent = Process{Name: "silent", Args: 1, Run: func(args []string) error {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, unix.SIGTERM)
+	fmt.Println(ready)
+	if err := permission(time.Minute); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(args[0], "let go"), nil, 0o600); err != nil {
+		return err
+	}
+	<-stop
+	return os.WriteFile(filepath.Join(args[0], "clean"), nil, 0o600)
+}}
+
+// A process of which it is not known whether it was let go can clean up before it ends.
+func TestStartUnknown(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(dir, "let go")); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	if err := Start(ctx, silent.Name, dir); err == nil {
+		t.Error("it is said to run")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "clean")); err != nil {
+		t.Error(err)
 	}
 }

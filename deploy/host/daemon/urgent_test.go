@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Main(staying)
+	Main(silent, staying)
 	if os.Args[0] != "hurried" {
 		os.Exit(m.Run())
 	}
