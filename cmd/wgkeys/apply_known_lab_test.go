@@ -72,7 +72,7 @@ func TestLabApplyKnownHidesNoDrift(t *testing.T) {
 		"link down":           "ip link set wg0 down",
 		"sysctl changed":      "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding",
 		"rule removed":        "ip -4 rule del priority 32765",
-		"nft table removed":   "nft delete table inet wgkeys-wg0",
+		"nft table removed":   unfollow + "nft delete table inet wgkeys-wg0",
 		"nft rule removed":    "nft flush table inet wgkeys-wg0",
 		"other tunnel":        "printf 'wgkeys journal 1\\n+\\tsysctl net/ipv4/ip_forward\\t0\\t1\\n' >/run/wgkeys/wg9.journal",
 		"journal changed":     "printf -- '-\\taddress 10.9.0.1/24\\n' >>/run/wgkeys/wg0.journal",

@@ -13,6 +13,9 @@ import (
 // about it.
 type drift struct{ name, script, plan string }
 
+// unfollow ends the process that would restore it; an apply starts it again.
+const unfollow = "pkill -f '^wgkeys-names'; "
+
 // shaleDrifts are what another program, or a hand, may take away from a router.
 var shaleDrifts = []drift{
 	{"a peer", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) remove", "allowed-ips +10.77.0.2/32,+2001:db8:7767::2/128"},
@@ -34,19 +37,18 @@ var shaleDrifts = []drift{
 	{"all addresses", "ip address flush dev wg0", "ip -6 address add 2001:db8:7767::1/128"},
 	{"a route", "ip -6 route del 2001:db8:7767::2/128 dev wg0", "ip -6 route add 2001:db8:7767::2/128"},
 	{"the link is down", "ip link set wg0 down", "ip link set wg0 up"},
-	// without the process that would restore it; the apply starts it again
-	{"a neighbour proxy", "pkill -f '^wgkeys-names'; ip -6 neigh del proxy 2001:db8:7767::2 dev eth0",
+	{"a neighbour proxy", unfollow + "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0",
 		"ip -6 neigh add proxy 2001:db8:7767::2 dev eth0"},
 	{"proxying", "sysctl -qw net.ipv6.conf.eth0.proxy_ndp=0", "net.ipv6.conf.eth0.proxy_ndp=1"},
 	{"IPv4 forwarding", "sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.ip_forward=1"},
 	{"IPv6 forwarding", "sysctl -qw net.ipv6.conf.all.forwarding=0", "forwarding=1"},
 	{"the uplink's accept_ra", "sysctl -qw net.ipv6.conf.eth0.accept_ra=1", "net.ipv6.conf.eth0.accept_ra=2"},
 	{"a parameter of the tunnel file", "sysctl -qw net.ipv4.conf.all.log_martians=0", "net.ipv4.conf.all.log_martians=1"},
-	{"the nftables table", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
+	{"the nftables table", unfollow + "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
 	{"as many nftables rules",
 		"nft 'flush chain inet wgkeys-wg0 masquerading; add rule inet wgkeys-wg0 masquerading accept'",
 		"nft add table inet wgkeys-wg0"},
-	{"all nftables", "nft flush ruleset", "nft add table inet wgkeys-wg0"},
+	{"all nftables", unfollow + "nft flush ruleset", "nft add table inet wgkeys-wg0"},
 	{"the interface", "ip link del wg0", "ip link add wg0"},
 }
 
@@ -95,7 +97,7 @@ var policyRoutingDrifts = []drift{
 	{"rules and routes", "ip -4 rule del priority 32764; ip -4 rule del priority 32765; ip -4 route flush table 51820",
 		"ip -4 route add 0.0.0.0/0"},
 	{"the mark", "wg set wg0 fwmark 0", "fwmark 0x57"},
-	{"the spoof guard", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
+	{"the spoof guard", unfollow + "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
 	{"a spoof guard that lets all pass", "nft 'flush chain inet wgkeys-wg0 guard; add rule inet wgkeys-wg0 guard accept'",
 		"nft add table inet wgkeys-wg0"},
 	{"src_valid_mark", "sysctl -qw net.ipv4.conf.all.src_valid_mark=0", "net.ipv4.conf.all.src_valid_mark=1"},

@@ -39,10 +39,13 @@ type Journal struct {
 	whole int64 // size of the file's complete lines
 }
 
+// Path is the journal file of a tunnel.
+func Path(dir, tunnel string) string { return filepath.Join(dir, tunnel+".journal") }
+
 // Open reads the journal of a tunnel in dir. If there is none it is empty; the file is made
 // with the first entry. For a damaged journal it returns what can be read, and an error.
 func Open(dir, tunnel string) (*Journal, error) {
-	j := &Journal{Entries: Entries{}, path: filepath.Join(dir, tunnel+".journal")}
+	j := &Journal{Entries: Entries{}, path: Path(dir, tunnel)}
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil

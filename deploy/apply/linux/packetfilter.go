@@ -28,6 +28,9 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, entries journ
 	return err
 }
 
+// HasFilter reports whether the tunnel's nftables table is there.
+func (k *Kernel) HasFilter(name string) (bool, error) { return nft.Has(name) }
+
 func asksForFilter(view *tunnel.View) bool {
 	return view != nil && (view.Masquerade != nil || view.MasqueradeTunnel || view.Isolate)
 }

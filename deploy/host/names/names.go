@@ -1,13 +1,14 @@
 // Package names keeps up what an apply has set and the world changes afterwards. It looks up
 // endpoint names of a tunnel's peers again: when one could not be resolved, when there is no
 // handshake with the address that is tried, and when a handshake is overdue. WireGuard itself
-// knows only addresses. And it restores proxy neighbours, which the kernel forgets with each
-// uplink that goes down.
+// knows only addresses. And it restores what goes with something else: proxy neighbours, which the
+// kernel forgets with each uplink that goes down, and the tunnel's nftables table, which a flush
+// of the host's own rules removes as well.
 //
-// It is a process, "wgkeys-names TUNNEL", which an apply of a tunnel with such peers or
-// proxies starts, and which a down ends. It sets only endpoints, the routing that one in a route
-// of the tunnel needs, and proxy neighbours with what the kernel answers for them by, and these
-// through the tunnel's journal. An apply does the same with what it sees at one moment; the
+// It is a process, "wgkeys-names TUNNEL", which an apply of a tunnel with such peers, proxies or
+// a table starts, and which a down ends. It sets only endpoints, the routing that one in a route
+// of the tunnel needs, proxy neighbours with what the kernel answers for them by, and the table
+// that the journal has, all of it through that journal. An apply does the same with what it sees at one moment; the
 // process has a memory.
 package names
 
@@ -37,7 +38,7 @@ const (
 	share = 50
 )
 
-// Process follows the names of a tunnel, and keeps its proxy neighbours: TUNNEL. Every program
+// Process follows the names of a tunnel, and keeps its proxy neighbours and table: TUNNEL. Every program
 // that may apply one passes it to [daemon.Main].
 var Process = daemon.Process{Name: session.FollowerProcess, Args: 1, Run: run}
 
@@ -63,6 +64,7 @@ type follower struct {
 	peers map[string]*peer
 
 	answering answering
+	table     table
 }
 
 func newFollower(name string) (*follower, error) {
@@ -90,6 +92,7 @@ func (f *follower) follow(ctx context.Context) {
 		if device != nil {
 			f.look(ctx, view, device)
 		}
+		f.keepTable(ctx)
 		cost += f.keepProxies(ctx, view)
 		time.Sleep(max(poll, share*cost))
 	}

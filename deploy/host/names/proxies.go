@@ -14,8 +14,7 @@ import (
 type answering struct {
 	most  int // so many proxy neighbours there were, since the view is the same
 	want  map[netip.Addr]bool
-	pause time.Duration // before they are restored again
-	next  time.Time
+	retry retry
 }
 
 // keepProxies restores proxy neighbours that are not there any more, or were never, since the
@@ -35,12 +34,10 @@ func (f *follower) keepProxies(ctx context.Context, view *tunnel.View) (cost tim
 	now := time.Now()
 	switch {
 	case there >= max(a.most, len(view.Proxies)):
-		a.most, a.pause = there, 0
-	case now.After(a.next):
+		a.most, a.retry = there, retry{}
+	case a.retry.due(now):
 		busy := func() bool { return participant.UnderWay(f.name) != nil }
 		session.RestoreProxies(ctx, view, busy) // if it fails, the next time
-		a.pause = min(max(firstPause, 2*a.pause), longestPause)
-		a.next = now.Add(a.pause)
 	}
 	return now.Sub(start)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/host/kept"
@@ -21,7 +23,8 @@ import (
 )
 
 // FollowerProcess is the name of the process that looks up the endpoint names of a tunnel's
-// peers again, and restores its proxy neighbours: "wgkeys-names TUNNEL", see package names.
+// peers again, and restores its proxy neighbours and its nftables table: "wgkeys-names TUNNEL",
+// see package names.
 const FollowerProcess = "wgkeys-names"
 
 // FollowerPath is the file on which it holds a lock. When the file is removed the process
@@ -56,29 +59,38 @@ func follower(name string) (pid int, err error) {
 	return files.Owner(f)
 }
 
-// follow starts following the names of the tunnel's peers, and its proxy neighbours, after a
-// plan was carried out, or stops it. If the plan is known to be empty nothing changes.
-func follow(ctx context.Context, plan *apply.Plan, down bool) error {
-	wanted, without := false, "will not look up names of peers again"
-	switch {
-	case plan.View != nil:
-		wanted = HasNames(plan.View)
-		if !wanted && plan.View.Proxies != nil {
-			wanted, without = true, "will not answer for neighbours once an uplink was down"
-		}
-	case down:
-	default:
-		_, err := os.Stat(FollowerPath(plan.Tunnel))
-		wanted = err == nil
-	}
-	if !wanted && !followedAfterRevert(plan) {
+// follow starts following the names of the tunnel's peers, its proxy neighbours and its table,
+// after a plan was carried out, or stops it: mine is what the journal has then. If the plan is
+// known to be empty nothing changes.
+func follow(ctx context.Context, plan *apply.Plan, mine journal.Entries) error {
+	without := followedFor(plan, mine)
+	if without == "" {
 		return endFollower(plan.Tunnel)
 	}
-	err := startFollower(ctx, plan.Tunnel)
-	if err != nil {
+	if err := startFollower(ctx, plan.Tunnel); err != nil {
 		return fault.Wrap(err, without+" before the next apply of tunnel", plan.Tunnel, "wgkeys apply -t "+plan.Tunnel)
 	}
 	return nil
+}
+
+// followedFor says what the tunnel will be without if nobody follows it, or nothing if nobody
+// has to.
+func followedFor(plan *apply.Plan, mine journal.Entries) (without string) {
+	const names = "will not look up names of peers again"
+	switch {
+	case len(mine) == 0: // a down
+	case plan.View == nil:
+		if _, err := os.Stat(FollowerPath(plan.Tunnel)); err == nil {
+			return names
+		}
+	case HasNames(plan.View) || followedAfterRevert(plan):
+		return names
+	case plan.View.Proxies != nil:
+		return "will not answer for neighbours once an uplink was down"
+	case mine.Has(journal.Filter.Of(plan.Tunnel)):
+		return "will not restore its nftables table once that was flushed"
+	}
+	return ""
 }
 
 // HasNames reports whether the endpoint of a peer is a name.
@@ -98,8 +110,14 @@ func followedAfterRevert(plan *apply.Plan) bool {
 }
 
 func startFollower(ctx context.Context, name string) error {
-	if pid, err := follower(name); err != nil || pid != 0 {
+	pid, err := follower(name)
+	if err != nil || pid != 0 && isThisProgram(pid) {
 		return err
+	}
+	if pid != 0 { // of before an upgrade: this one may keep more
+		if err := endFollower(name); err != nil {
+			return err
+		}
 	}
 	f, err := os.OpenFile(FollowerPath(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -109,6 +127,14 @@ func startFollower(ctx context.Context, name string) error {
 		return err
 	}
 	return daemon.Start(ctx, FollowerProcess, name)
+}
+
+// isThisProgram reports whether a process runs the program file that this one runs, or cannot
+// be asked.
+func isThisProgram(pid int) bool {
+	other, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	mine, mineErr := os.Stat("/proc/self/exe")
+	return err != nil || mineErr != nil || os.SameFile(other, mine)
 }
 
 // endFollower ends it now; one that this process cannot see notices by itself that its file

@@ -26,7 +26,7 @@ type Session struct {
 	damaged []error      // journals of other tunnels
 	unlock  func()
 
-	unfollowed error // why the names of its peers, or its proxy neighbours, are not followed
+	unfollowed error // why names of its peers, proxy neighbours or the table are not followed
 
 	Old Admission // what to do with views that have replaced keys
 }
@@ -165,12 +165,12 @@ func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func
 	if len(s.mine.Entries) > 0 {
 		needs.Remember(linux.RunDir, plan.Tunnel, fresh)
 	}
-	s.unfollowed = follow(ctx, plan, len(s.mine.Entries) == 0)
+	s.unfollowed = follow(ctx, plan, s.mine.Entries)
 	return nil
 }
 
-// Unfollowed says why the names of the tunnel's peers, or its proxy neighbours, are not followed
-// after the last Take: the tunnel is as wanted nevertheless.
+// Unfollowed says why the names of the tunnel's peers, its proxy neighbours or its table are not
+// followed after the last Take: the tunnel is as wanted nevertheless.
 func (s *Session) Unfollowed() error { return s.unfollowed }
 
 // Up reports whether anything of the tunnel is there.

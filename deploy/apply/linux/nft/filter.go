@@ -55,6 +55,16 @@ func Look(name string, want *apply.Filter) (rules int, differs bool, err error) 
 	return rules, want != nil && !same(have, newFilter(want).spelled()), nil
 }
 
+// Has reports whether the tunnel's table is there, whatever is in it.
+func Has(name string) (bool, error) {
+	nft, err := open()
+	if err != nil {
+		return false, err
+	}
+	table, err := nft.ListTableOfFamily(apply.FilterTable(name), nftables.TableFamilyINet)
+	return err == nil && table != nil, notThere(err)
+}
+
 func same(a, b []string) bool {
 	slices.Sort(a)
 	slices.Sort(b)
