@@ -187,6 +187,7 @@ type route struct {
 	source  foreign.Source
 	drop    bool // it does not lead into the tunnel
 	ruled   bool // a rule leads to it; apply makes such a rule by itself
+	unled   bool // only rules of the other family lead to it: it is left out
 	peer    int  // the number, from 1, of the peer whose allowed IP it is; 0: a [Route]
 }
 

@@ -1,8 +1,10 @@
 package networkd
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/deploy/tunnel/foreign"
@@ -73,8 +75,10 @@ func (r rule) toMain() bool {
 // rules, their table and mark by itself, so these are dropped. Other rules are left out,
 // with a reason.
 func (p settler) policy() {
+	ruled := map[int]bool{}
 	for _, ipv4 := range []bool{true, false} {
 		tables := p.ruledTables(ipv4)
+		maps.Copy(ruled, tables)
 		for i := range p.routes {
 			if r := &p.routes[i]; tables[r.table.val] && r.prefix().Addr().Is4() == ipv4 {
 				r.table, r.metric, r.ruled = number{}, number{}, true
@@ -84,6 +88,7 @@ func (p settler) policy() {
 			p.chosen = true
 		}
 	}
+	p.unled(ruled)
 	for _, r := range p.rules {
 		if !r.used {
 			p.left(r.at, "[RoutingPolicyRule]", "a tunnel file has no rules but those that its routes need: "+
@@ -92,6 +97,18 @@ func (p settler) policy() {
 	}
 	if p.chosen {
 		p.d.FwMark = 0
+	}
+}
+
+// unled leaves out routes of one family in a table to which only rules of the other lead: no
+// packet takes them.
+func (p settler) unled(ruled map[int]bool) {
+	for i := range p.routes {
+		r := &p.routes[i]
+		if r.unled = !r.ruled && ruled[r.table.val]; r.unled {
+			p.left(r.at, "route "+r.prefix().String(), "no [RoutingPolicyRule] of its family leads to table "+
+				strconv.Itoa(r.table.val)+": Family=both makes one for each")
+		}
 	}
 }
 

@@ -80,7 +80,7 @@ func (p settler) routesOfPeers() {
 
 // besideOthers handles a default route in the main table to which no rule leads.
 func (p settler) besideOthers(r *route) {
-	if r.ruled {
+	if r.ruled || r.unled {
 		return
 	}
 	same := foreign.Route{Prefix: r.prefix(), Gateway: r.nextHop(), Table: r.table.val, Metric: r.metric.val}
@@ -97,13 +97,13 @@ func (p settler) besideOthers(r *route) {
 // device's.
 func (p settler) assign() {
 	d := p.d
-	first := slices.IndexFunc(p.routes, func(r route) bool { return r.peer > 0 })
+	first := slices.IndexFunc(p.routes, func(r route) bool { return r.peer > 0 && !r.unled })
 	if first >= 0 {
 		d.Table, d.Metric = p.routes[first].table.val, p.routes[first].metric.val
 	}
 	apart := map[int]bool{}
 	for _, r := range p.routes {
-		if r.table.val != d.Table || r.metric.val != d.Metric {
+		if r.unled || r.table.val != d.Table || r.metric.val != d.Metric {
 			apart[r.peer] = true
 		}
 	}
@@ -112,7 +112,7 @@ func (p settler) assign() {
 		d.Peers = append(d.Peers, peer.Peer)
 	}
 	for _, r := range p.routes {
-		if r.peer == 0 || apart[r.peer] {
+		if !r.unled && (r.peer == 0 || apart[r.peer]) {
 			d.Routes = append(d.Routes, foreign.Route{Pos: r.at, Prefix: r.prefix(), Gateway: r.nextHop(),
 				Table: r.table.val, Metric: r.metric.val, Source: r.source})
 		}
