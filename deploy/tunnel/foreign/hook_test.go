@@ -51,6 +51,7 @@ func TestHook(t *testing.T) {
 			"masquerade all, left iptables -t nat -A POSTROUTING -j MASQUERADE"},
 		{"PostDown", "iptables -F", "left iptables -F"},
 		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -j DROP", "isolate"},
+		{"PostUp", "ip6tables -A FORWARD -i %i -o %i -j REJECT --reject-with icmp6-adm-prohibited", "isolate"},
 		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -s 10.0.0.7 -j DROP",
 			"left iptables -I FORWARD -i wg0 -o wg0 -s 10.0.0.7 -j DROP"},
 		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -m state --state INVALID -j DROP",
@@ -244,15 +245,20 @@ func TestForwardHeldBack(t *testing.T) {
 			"-i wg0 -j REJECT, -m state --state ESTABLISHED -j ACCEPT"},
 		{"-i wg0 -j ACCEPT; -i wg0 -o wg0 -j DROP", ""}, // isolate
 		{"-i wg0 -j ACCEPT; -i eth1 -j DROP", "-i eth1 -j DROP"},
+		{"-i wg0 -j ACCEPT; -P FORWARD DROP", "iptables -P FORWARD DROP, -i wg0 -j ACCEPT"},
+		{"-i wg0 -j ACCEPT; -P FORWARD ACCEPT", "iptables -P FORWARD ACCEPT"},
 	} {
 		d := &foreign.Device{Name: "wg0"}
 		for rule := range strings.SplitSeq(test.rules, "; ") {
-			d.Hook(foreign.Pos{}, "PostUp", "iptables -A FORWARD "+rule)
+			if !strings.HasPrefix(rule, "-P") {
+				rule = "-A FORWARD " + rule
+			}
+			d.Hook(foreign.Pos{}, "PostUp", "iptables "+rule)
 		}
 		d.SettleForward()
 		var got []string
 		for _, l := range d.Left {
-			got = append(got, strings.TrimPrefix(l.What, "PostUp = iptables -A FORWARD "))
+			got = append(got, strings.TrimPrefix(strings.TrimPrefix(l.What, "PostUp = "), "iptables -A FORWARD "))
 		}
 		if strings.Join(got, ", ") != test.want || !d.Forward {
 			t.Errorf("%s: %q", test.rules, got)

@@ -26,6 +26,7 @@ type rule struct {
 func (h *hook) iptables(args []string) (string, bool) {
 	r, ok := readRule(args)
 	if !ok {
+		h.holds = !h.down && dropsByPolicy(args)
 		return "the firewall stays yours", false
 	}
 	if r.checks && !h.down { // before || with the rule itself, which is read on its own
@@ -106,6 +107,13 @@ func (r rule) apart() bool {
 func (r rule) holdsBack() bool {
 	return r.chain == "FORWARD" && (r.target == "DROP" || r.target == "REJECT") &&
 		(r.in == self || r.out == self || r.in == "" && r.out == "")
+}
+
+// dropsByPolicy reports whether a command has the chain of forwarded packets drop those that no
+// rule lets through, as -P FORWARD DROP does.
+func dropsByPolicy(args []string) bool {
+	at := slices.IndexFunc(args, func(a string) bool { return a == "-P" || a == "--policy" })
+	return at >= 0 && slices.Equal(args[at+1:], []string{"FORWARD", "DROP"})
 }
 
 // SettleForward leaves out the rules that let packets through, if one is left out that
@@ -324,6 +332,7 @@ var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 		r.established = strings.Contains(value, "ESTABLISHED")
 	},
 	"--comment":                  func(*rule, string, bool) {},
+	"--reject-with":              func(*rule, string, bool) {}, // what the sender is told
 	"-p --protocol":              func(r *rule, _ string, _ bool) { r.other = r.other || r.chain != "INPUT" },
 	"--dport --destination-port": func(r *rule, _ string, _ bool) { r.port = true },
 })

@@ -332,11 +332,13 @@ func words(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
-// list splits a value at commas, as wg(8) does, which ignores blanks.
+// list splits a value at commas, as wg(8) does, which ignores blanks. An empty value has nothing
+// in it; otherwise there has to be something before and after each comma (parse_allowedips in
+// wireguard-tools' config.c).
 func list(value string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for s := range strings.SplitSeq(value, ",") {
-			if s = strings.TrimSpace(s); s != "" && !yield(s) {
+			if s = strings.TrimSpace(s); value != "" && !yield(s) {
 				return
 			}
 		}

@@ -172,9 +172,12 @@ func TestRefused(t *testing.T) {
 		"Address = (none)":                   "leave the line out",
 		"MTU = {{ mtu }}":                    "a placeholder stands where a number was",
 		"PrivateKey = ENC[AES256_GCM,data:]": "sops has encrypted it",
+		"[Peer] AllowedIPs = 10.0.0.2,":      "there is nothing before or after a comma",
 	} {
+		line = strings.Replace(line, "[Peer] ", "\n[Peer]\n", 1)
 		_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte("[Interface]\n" + line + "\n")}})
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "wg0.conf:2") {
+		at := fmt.Sprintf("wg0.conf:%d", 2+strings.Count(line, "\n"))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), at) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
