@@ -105,6 +105,29 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
+// TestBanner: what each host of a company shows at a login is not repeated for each of them, and
+// what wgkeys says there is.
+func TestBanner(t *testing.T) {
+	t.Parallel()
+	banner := filepath.Join(t.TempDir(), "banner")
+	if err := os.WriteFile(banner, []byte("No trespassing\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	servers := map[string]*sshtest.Server{}
+	for _, host := range []string{"alpha", "beta"} {
+		servers[host] = sshtest.Start(t, sshtest.Config{Lines: []string{"Banner " + banner},
+			Setup: []string{"install -m 755 " + which(t, "wgkeys") + " /usr/local/bin/wgkeys"}})
+	}
+	f := newFleet(t, twoHosts, servers)
+	f.must("gen", "-q", "alpha", "beta")
+	for _, verb := range []string{"plan", "confirm", "down", "install"} {
+		_, out, said := f.run(verb, "alpha", "beta")
+		if !strings.Contains(out+said, "alpha: ") || strings.Contains(out+said, "trespassing") {
+			t.Errorf("%s says\n%s%s", verb, out, said)
+		}
+	}
+}
+
 // TestGreetsOnly: a login shell that says something, and then nothing more, is not waited
 // for for ever.
 func TestGreetsOnly(t *testing.T) {

@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
 )
 
@@ -26,6 +28,7 @@ type Client struct {
 	ConnectTimeout time.Duration // as in ssh_config(5); 0: that of the user's configuration
 	Terminal       *Terminal     // where ssh asks for one host at a time; nil: it may ask at once
 	Stderr         io.Writer     // gets what ssh and the command say, line by line, made printable; may be nil
+	SaysBegin      bool          // the command writes the line [Begins] first, to standard error too
 
 	// Uninterrupted keeps ssh running at Ctrl-C, which a terminal sends to all programs in
 	// the foreground.
@@ -102,10 +105,21 @@ type attempt struct {
 }
 
 func (c *Client) attempt(ctx context.Context, t *try) *attempt {
+	later := !olderSSH.Load()
+	a := c.attemptWith(ctx, t, later)
+	if later && a.code == ownFault && unknownOption().MatchString(a.said.last()) {
+		olderSSH.Store(true)
+		return c.attemptWith(ctx, t, false)
+	}
+	return a
+}
+
+// attemptWith is an attempt with the options of a later ssh, or without them.
+func (c *Client) attemptWith(ctx context.Context, t *try, later bool) *attempt {
 	a := &attempt{}
-	p := process{stdin: t.in.begin(), stdout: t.stdout, watch: c.Stderr, limit: c.Limit, verbose: t.verbose,
-		talks: talks(t.in.src)}
-	p.argv = append([]string{"ssh"}, c.argv(t)...)
+	p := process{stdin: t.in.begin(), stdout: t.stdout, watch: c.Stderr, saysBegin: c.SaysBegin, limit: c.Limit,
+		verbose: t.verbose, talks: talks(t.in.src)}
+	p.argv = append([]string{"ssh"}, c.argv(t, later)...)
 	if c.Terminal != nil && !c.Batch {
 		p.env = askpassEnvironment(c.Terminal.Askpass, c.Terminal.mark, t.mute)
 		p.tell = c.Terminal.teller(c.Host, !t.mute)
@@ -172,11 +186,26 @@ func (c *Client) dest() string {
 	return c.Host
 }
 
+// laterOptions override settings that a user may have for a host to which ssh only forwards
+// ports: no command would run there, none would get its input, or its end would not be known.
+// They are new in OpenSSH 8.7; olderSSH is set once an older one has refused them.
+var (
+	laterOptions  = []string{"SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"}
+	olderSSH      atomic.Bool
+	unknownOption = lazyregexp.New(`^command-line: line \d+: Bad configuration option: `)
+)
+
 // argv overrides what in the user's configuration would disturb a single command: a
-// terminal, a RemoteCommand, and forwardings, which fail if a port is taken. The agent is
-// not forwarded, because root on the host could use it.
-func (c *Client) argv(t *try) []string {
-	argv := []string{"-T", "-a", "-x", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"}
+// terminal, a RemoteCommand, forwardings, which fail if a port is taken, and a LogLevel, without
+// which ssh may not say why it failed. The agent is not forwarded, because root on the host
+// could use it.
+func (c *Client) argv(t *try, later bool) []string {
+	argv := []string{"-T", "-a", "-x", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "LogLevel=INFO"}
+	if later {
+		for _, o := range laterOptions {
+			argv = append(argv, "-o", o)
+		}
+	}
 	if t.verbose {
 		argv = append(argv, "-v")
 	}

@@ -67,6 +67,7 @@ type process struct {
 	stdin         io.Reader
 	stdout, watch io.Writer
 	limit         time.Duration
+	saysBegin     bool                   // as in [Client]
 	talks         bool                   // stdin is that of a session
 	verbose       bool                   // it is an ssh -v
 	apart         bool                   // Ctrl-C must not reach it
@@ -81,7 +82,7 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := &watchdog{limit: p.limit, talks: p.talks}
-	said := &hearing{watch: p.watch, wait: w.wait, verbose: p.verbose, tell: p.tell}
+	said := &hearing{watch: p.watch, wait: w.wait, verbose: p.verbose, tell: p.tell, before: p.saysBegin}
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
 	cmd.Env = p.env
 	cmd.Stdout = w.output(&firstWord{w: p.stdout, heard: p.heard})

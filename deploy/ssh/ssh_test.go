@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/ssh/sshtest"
 	"wgkeys/keyring/fault"
@@ -107,24 +109,96 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// TestUserConfig: settings that suit a login must not get in the way of a
-// command.
+// TestUserConfig: settings that suit a login, or a host that only forwards ports, must not get in
+// the way of a command.
 func TestUserConfig(t *testing.T) {
-	s := sshtest.Start(t, sshtest.Config{})
-	taken := strings.TrimPrefix(s.Addr, "127.0.0.1:")
+	for name, settings := range map[string]string{
+		"login": "RemoteCommand tmux\nRequestTTY force\nForwardAgent yes\nExitOnForwardFailure yes\n" +
+			"LocalForward taken 127.0.0.1:1\n",
+		"no input":   "StdinNull yes\n",
+		"no session": "SessionType none\n",
+		"subsystem":  "SessionType subsystem\n",
+		"background": "ForkAfterAuthentication yes\n",
+	} {
+		s := sshtest.Start(t, sshtest.Config{})
+		configure(t, s, strings.ReplaceAll(settings, "taken", strings.TrimPrefix(s.Addr, "127.0.0.1:")))
+		c := s.Client("shale")
+		c.Limit = 20 * time.Second
+		var out bytes.Buffer
+		err := c.Run(t.Context(), "cat; tty; echo $SSH_AUTH_SOCK; exit 9", strings.NewReader("in\n"), &out)
+		if exit := (*ssh.ExitError)(nil); !errors.As(err, &exit) || exit.Code != 9 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, want := out.String(), "in\nnot a tty\n\n"; got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// configure adds to the user's configuration for a server.
+func configure(t *testing.T, s *sshtest.Server, settings string) {
+	t.Helper()
 	f, err := os.OpenFile(filepath.Join(s.Dir, "ssh_config"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.WriteString("RemoteCommand tmux\nRequestTTY force\nForwardAgent yes\nExitOnForwardFailure yes\nLocalForward " +
-		taken + " 127.0.0.1:1\n")
-	f.Close()
-	var out bytes.Buffer
-	if err := s.Client("shale").Run(t.Context(), "tty; echo $SSH_AUTH_SOCK", nil, &out); err != nil {
+	if _, err := f.WriteString(settings); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), "not a tty\n\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	f.Close()
+}
+
+// TestOlderSSH: an ssh that does not know an option of ours is run without it, also where several
+// hosts are reached at once.
+func TestOlderSSH(t *testing.T) {
+	ssh.UseLaterOptions(t, "NoSuchOption=no")
+	s := sshtest.Start(t, sshtest.Config{})
+	var group errgroup.Group
+	for range 5 {
+		group.Go(func() error {
+			var out bytes.Buffer
+			err := s.Client("shale").Run(t.Context(), "cat", strings.NewReader("in"), &out)
+			if err == nil && out.String() != "in" {
+				err = errors.New("got " + out.String())
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestQuietSSH: a user who wants to hear little of ssh hears why it failed.
+func TestQuietSSH(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	configure(t, s, "LogLevel QUIET\n")
+	s.Stop(t)
+	err := s.Client("shale").Run(t.Context(), "true", nil, nil)
+	if err == nil || !strings.HasSuffix(err.Error(), ": Connection refused") {
+		t.Error(err)
+	}
+}
+
+// TestBanner: what a host shows to whoever logs in is no message of the command, but is shown if
+// there was nothing else.
+func TestBanner(t *testing.T) {
+	banner := filepath.Join(t.TempDir(), "banner")
+	if err := os.WriteFile(banner, []byte("No trespassing\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"Banner " + banner}})
+	for command, want := range map[string]struct{ seen, err string }{
+		"echo " + ssh.Begins + " >&2; echo no >&2; exit 3": {"no\n", `the command failed on host "shale": no (exit status 3)`},
+		"exit 3": {"No trespassing\n", `the command failed on host "shale": No trespassing (exit status 3)`},
+	} {
+		var seen bytes.Buffer
+		c := s.Client("shale")
+		c.Stderr, c.SaysBegin = &seen, true
+		err := c.Run(t.Context(), command, nil, nil)
+		if err == nil || err.Error() != want.err || seen.String() != want.seen {
+			t.Errorf("%s: seen %q, %v", command, seen.String(), err)
+		}
 	}
 }
 

@@ -72,6 +72,11 @@ func (t *tail) lines() []string {
 	return lines
 }
 
+// Begins is the line with which a command may say where its own words begin, on standard error as
+// on standard output. What comes before is ssh's, or greets whoever logs in: the Banner of
+// sshd_config(5), which a company may have on each of its hosts, and what the shell's files say.
+const Begins = "wgkeys begins"
+
 // A hearing parses the standard error of ssh, on which the command writes, too. It
 // distinguishes four kinds of lines:
 //
@@ -80,12 +85,16 @@ func (t *tail) lines() []string {
 //   - remarks of ssh about the connection, which are not part of an error;
 //   - reports of ssh -v about its steps;
 //   - what [Askpass] has to tell the user.
+//
+// Messages before the line [Begins] are forgotten when it comes. A watcher for whom it is
+// awaited sees them only if it does not come.
 type hearing struct {
 	tail
 	watch   io.Writer              // may be nil
 	wait    func() (end func())    // is called before a write to watch; may be nil
 	verbose bool                   // there may be reports
 	tell    func(line string) bool // see [Terminal.teller]; may be nil
+	before  bool                   // the line Begins is awaited
 
 	remarks       []string
 	beforeBanner  string // what sshd said before its version, which ssh shows only with -v
@@ -109,11 +118,17 @@ func (h *hearing) Write(p []byte) (int, error) {
 	}
 }
 
-// end parses a last line without a newline.
+// end parses a last line without a newline, and what was said in place of the line Begins.
 func (h *hearing) end() *hearing {
 	if len(h.part) > 0 {
 		h.line(string(h.part))
 		h.part = nil
+	}
+	if h.before {
+		h.before = false
+		for _, text := range h.lines() {
+			h.pass(text)
+		}
 	}
 	return h
 }
@@ -121,6 +136,8 @@ func (h *hearing) end() *hearing {
 func (h *hearing) line(line string) {
 	switch text := Printable(line); {
 	case h.tell != nil && h.tell(text):
+	case text == Begins:
+		h.tail, h.before = tail{}, false
 	case isRemark(text):
 		if strings.HasPrefix(text, "** ") && len(h.remarks) < maxRemarks && !slices.Contains(h.remarks, text) {
 			h.remarks = append(h.remarks, text)
@@ -128,13 +145,20 @@ func (h *hearing) line(line string) {
 	case h.verbose && h.isReport(text), strings.HasPrefix(text, carrierKilled):
 	default:
 		h.tail.Write([]byte(line + "\n"))
-		if h.watch == nil || early().MatchString(text) { // if the last attempt fails too, the error repeats it
-			return
+		if !h.before {
+			h.pass(text)
 		}
+	}
+}
+
+// pass passes a message on to the watcher.
+func (h *hearing) pass(text string) {
+	if h.watch == nil || early().MatchString(text) { // if the last attempt fails too, the error repeats it
+		return
+	}
+	h.show()
+	if h.held = text; !final().MatchString(text) {
 		h.show()
-		if h.held = text; !final().MatchString(text) {
-			h.show()
-		}
 	}
 }
 

@@ -7,6 +7,17 @@ import (
 	"time"
 )
 
+// UseLaterOptions has a test's ssh get other options than those of a later one.
+func UseLaterOptions(t *testing.T, options ...string) {
+	was, older := laterOptions, olderSSH.Load()
+	laterOptions = options
+	olderSSH.Store(false)
+	t.Cleanup(func() {
+		laterOptions = was
+		olderSSH.Store(older)
+	})
+}
+
 // TestRemarks: what ssh remarks about a connection is no part of an error, and not
 // what the watcher is shown.
 func TestRemarks(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // says a line of its own. An answer is JSON, and its first line begins with a brace.
 
 // begins is that line, or its end.
-const begins = "wgkeys begins"
+const begins = ssh.Begins
 
 // An ownWords writer passes on what follows that line; all of it if it does not come.
 type ownWords struct {

@@ -18,11 +18,12 @@ import (
 
 // asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
 // newlines or exclamation marks inside, so that every login shell reads it alike. The
-// arguments are verbs and flags of ours. It says itself where the output of wgkeys begins.
+// arguments are verbs and flags of ours. It says itself where the output of wgkeys begins, and
+// where what wgkeys writes to standard error does.
 // Root is known by whose /proc/sys is: id would be a process more on each of many hosts.
 // A shell would run an empty file, which a full disk may have left of wgkeys, as a script that
 // does all of it well.
-const asRoot = `exec sh -c 'echo ` + begins + `; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; w=$(command -v wgkeys) && [ -s "$w" ] || exit 127; { [ -O /proc/sys ] || [ "$(id -u)" = 0 ]; } 2>/dev/null && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$w" "$@"' sh`
+const asRoot = `exec sh -c 'echo ` + begins + `; echo ` + begins + ` >&2; PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; w=$(command -v wgkeys) && [ -s "$w" ] || exit 127; { [ -O /proc/sys ] || [ "$(id -u)" = 0 ]; } 2>/dev/null && exec wgkeys "$@"; command -v sudo >/dev/null || { echo sudo: ` + ssh.NoSudo + ` >&2; exit 1; }; exec sudo -n "$w" "$@"' sh`
 
 // A call is a command line of wgkeys on a host.
 type call struct {
@@ -192,7 +193,7 @@ func showing(r ssh.Runner, w io.Writer) ssh.Runner {
 		r.Stderr = w
 		return r
 	case *ssh.Client:
-		r.Stderr = w
+		r.Stderr, r.SaysBegin = w, true
 		r.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
 			"ServerAliveCountMax=3"}
 	}
