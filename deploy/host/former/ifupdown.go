@@ -64,13 +64,24 @@ func sources(text string) (patterns []string) {
 // leaveIfupdown moves files away that are for the interface alone, and comments out its
 // stanzas in others. What ifup has recorded in /run/network/ifstate stays: ifdown finds no
 // stanza for it, and does nothing.
+//
+// With ifupdown2 the interface keeps a stanza that does nothing: "ifreload -a", which Proxmox VE
+// runs for each change of its network, removes an interface that was up by itself and has none
+// any more (_reload_default in its ifupdownmain.py).
 func (m *Manager) leaveIfupdown(r *Record) error {
+	stanza := ""
+	if isIfupdown2() {
+		stanza = taken + "ifreload would remove it without a stanza\niface " + m.Link + " inet manual\n"
+	}
 	for _, path := range m.Files {
 		was, err := readIfThere(path)
 		if err != nil {
 			return err
 		}
-		text, _, rest := withoutStanzas(was, m.Link)
+		text, found, rest := withoutStanzas(was, m.Link)
+		if found && stanza != "" {
+			text, rest, stanza = text+stanza, true, ""
+		}
 		if rest {
 			err = r.edit(path, was, text)
 		} else {
@@ -83,12 +94,18 @@ func (m *Manager) leaveIfupdown(r *Record) error {
 	return nil
 }
 
+// isIfupdown2 reports whether ifup(8) is a link to that of ifupdown2, a program in Python.
+func isIfupdown2() bool {
+	path, err := filepath.EvalSymlinks("/sbin/ifup")
+	return err == nil && strings.Contains(path, "/ifupdown2/")
+}
+
 // taken precedes a line that was part of a stanza.
 const taken = "# wgkeys has it: "
 
 // withoutStanzas comments out the lines for an interface, and removes its name from those
-// for several (interfaces(5)). It reports whether there is a stanza for the interface, and
-// whether the text has anything else.
+// for several (interfaces(5)). It reports whether there is a stanza that makes the interface or
+// sets it up, and whether the text has anything else.
 func withoutStanzas(text, link string) (without string, found, rest bool) {
 	var b strings.Builder
 	inside := false
@@ -100,7 +117,7 @@ func withoutStanzas(text, link string) (without string, found, rest bool) {
 			continue
 		case words[0] == "iface":
 			inside = len(words) > 1 && words[1] == link
-			found = found || inside
+			found = found || inside && words[len(words)-1] != "manual"
 		case startsStanza(words[0]):
 			inside = false
 			if names := words[1:]; listsNames(words[0]) && slices.Contains(names, link) {
@@ -117,6 +134,7 @@ func withoutStanzas(text, link string) (without string, found, rest bool) {
 			rest = true
 			continue
 		}
+		found = found || words[0] != "iface"
 		writeTaken(&b, line)
 	}
 	return b.String(), found, rest

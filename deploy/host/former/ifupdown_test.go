@@ -23,7 +23,9 @@ func TestWithoutStanzas(t *testing.T) {
 			true},
 		"a name that is only listed": {"auto wg0\n", "# wgkeys has it: auto wg0\n", false, false},
 		"sources": {"source /etc/network/interfaces.d/*\niface wg0 inet manual\nsource-directory more\n",
-			"source /etc/network/interfaces.d/*\n# wgkeys has it: iface wg0 inet manual\nsource-directory more\n", true, true},
+			"source /etc/network/interfaces.d/*\n# wgkeys has it: iface wg0 inet manual\nsource-directory more\n", false, true},
+		"manual, with commands": {"iface wg0 inet manual\n\tup ip link add wg0 type wireguard\n",
+			"# wgkeys has it: iface wg0 inet manual\n# wgkeys has it: \tup ip link add wg0 type wireguard\n", true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, found, rest := withoutStanzas(c.text, "wg0")

@@ -27,6 +27,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	for _, lost := range slices.Concat(foreign.Untried(v), foreign.InTheClear(v), foreign.EveryName(v)) {
 		w.printf("# wgkeys: %s\n", lost)
 	}
+	if v.MTU == 0 {
+		w.printf("# wgkeys: ifupdown2 sets an MTU of 1500 unless the stanza says: mtu %d\n", usualMTU)
+	}
 	if !v.NoBoot {
 		w.printf("auto %s\n", v.Tunnel)
 	}
@@ -46,6 +49,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		{Name: conf, Text: setconf(v, s), Mode: "0600", Owner: "root:root"},
 	}, nil
 }
+
+// usualMTU is the kernel's default for a WireGuard interface.
+const usualMTU = 1420
 
 // A writer writes a stanza.
 type writer struct {
@@ -92,7 +98,8 @@ func (w *writer) dns() {
 }
 
 // link makes the interface. The MTU is set in the command, because the option mtu sets that
-// of IPv6 alone in a stanza of inet6.
+// of IPv6 alone in a stanza of inet6, and once more afterwards, because ifupdown2 sets the default
+// of its own where there is no such option (_process_mtu_config_mtu_none in its address.py).
 func (w *writer) link(conf string, s foreign.Secrets) {
 	v := w.v
 	if v.MTU != 0 {
@@ -114,6 +121,9 @@ func (w *writer) link(conf string, s foreign.Secrets) {
 	}
 	if v.Description != "" { // ifupdown sets its own option before the interface exists
 		w.option("up", "ip link set $IFACE alias %s", words.ForShell(v.Description))
+	}
+	if v.MTU != 0 {
+		w.option("up", "ip link set $IFACE mtu %d", v.MTU)
 	}
 	if !w.manual() {
 		return
