@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -145,7 +147,7 @@ func (x *exporter) all(dir, tunnel string) error {
 	}
 	out, err := files.NewReplacements(dir)
 	if err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot make or open the folder", dir, "ls -ld "+ui.Quoted(dir))
+		return unwritten(err, "cannot make or open the folder", dir)
 	}
 	defer out.Close()
 	written := 0
@@ -157,7 +159,7 @@ func (x *exporter) all(dir, tunnel string) error {
 		written += n
 	}
 	if err := out.Commit(); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot write files below", dir, "ls -ld "+ui.Quoted(dir))
+		return unwritten(err, "cannot write files below", dir)
 	}
 	x.env.ui.Say("wrote %s of %s into %s", ui.Plural(written, "host"), ui.Plural(len(tunnels), "tunnel"), dir)
 	return nil
@@ -172,11 +174,14 @@ func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) 
 	hosts := t.Hosts()
 	keyless := make([]bool, len(hosts))
 	if err := x.each(len(hosts), func(i int) error {
+		if x.env.ctx.Err() != nil {
+			return context.Cause(x.env.ctx)
+		}
 		v, err := views.Of(hosts[i])
 		if err != nil {
 			return err
 		}
-		err = x.into(v, filepath.Join(dir, hosts[i]), out)
+		err = x.into(v, dir, hosts[i], out)
 		if keyless[i] = v.Unmanaged && errors.Is(err, fs.ErrNotExist); keyless[i] {
 			return nil
 		}
@@ -210,19 +215,29 @@ func (x *exporter) each(n int, do func(i int) error) error {
 	return nil
 }
 
-// into adds the files of a view to out, in dir, which it creates.
-func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) error {
+// into adds the files of a view to out, which writes below dir, in a folder that it makes.
+func (x *exporter) into(v *tunnel.View, dir, folder string, out *files.Replacements) error {
 	list, err := x.files(v)
 	if err != nil {
 		return err
 	}
 	defer foreign.Wipe(list)
-	if err := out.Folder(dir); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "ls -ld "+ui.Quoted(filepath.Dir(dir)))
+	if err := out.Folder(folder); err != nil {
+		return unwritten(err, "cannot make the folder", filepath.Join(dir, folder))
 	}
+	return add(list, out, dir, folder)
+}
+
+// add adds files to out, which writes below dir, in a folder of it.
+func add(list []foreign.File, out *files.Replacements, dir, folder string) error {
 	for _, f := range list {
-		if err := writeWith(out.Add, filepath.Join(dir, path.Base(f.Name)), f); err != nil {
-			return err
+		name := filepath.Join(folder, path.Base(f.Name))
+		mode, err := modeOf(f)
+		if err == nil {
+			err = out.Add(name, f.Text, mode)
+		}
+		if err != nil {
+			return unwritten(err, "cannot write", filepath.Join(dir, name))
 		}
 	}
 	return nil
@@ -240,16 +255,14 @@ func (x *exporter) put(list []foreign.File, out string) error {
 	}
 	all, err := files.NewReplacements(out)
 	if err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot open the folder", out, "ls -ld "+ui.Quoted(out))
+		return unwritten(err, "cannot open the folder", out)
 	}
 	defer all.Close()
-	for _, f := range list {
-		if err := writeWith(all.Add, filepath.Join(out, path.Base(f.Name)), f); err != nil {
-			return err
-		}
+	if err := add(list, all, out, ""); err != nil {
+		return err
 	}
 	if err := all.Commit(); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot write files in", out, "ls -ld "+ui.Quoted(out))
+		return unwritten(err, "cannot write files in", out)
 	}
 	return nil
 }
@@ -257,24 +270,44 @@ func (x *exporter) put(list []foreign.File, out string) error {
 // writeOut writes f, which has its final mode from the beginning. It replaces only a regular
 // file: a device or a link, such as /dev/stdout, is refused.
 func writeOut(to string, f foreign.File) error {
-	return writeWith(func(path string, text []byte, mode fs.FileMode) error {
-		return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode})
-	}, to, f)
-}
-
-// writeWith is writeOut with another function that writes.
-func writeWith(write func(path string, text []byte, mode fs.FileMode) error, to string, f foreign.File) error {
 	if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() {
 		return fault.NewFile("cannot write", to, "it is there, and no ordinary file", "ls -ld "+ui.Quoted(to))
 	}
-	mode, err := strconv.ParseUint(f.Mode, 8, 12)
-	if err != nil {
-		return err
+	mode, err := modeOf(f)
+	if err == nil {
+		err = files.Replace(to, bytes.NewReader(f.Text), files.Replacement{Mode: mode})
 	}
-	if err := write(to, f.Text, fs.FileMode(mode)); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot write", to, "ls -ld "+ui.Quoted(filepath.Dir(to)))
+	if err != nil {
+		return unwritten(err, "cannot write", to)
 	}
 	return nil
+}
+
+func modeOf(f foreign.File) (fs.FileMode, error) {
+	mode, err := strconv.ParseUint(f.Mode, 8, 12)
+	return fs.FileMode(mode), err
+}
+
+// unwritten is the error for a file or a folder that could not be written. [ui.UI] has a hint of
+// its own for a full disk.
+func unwritten(err error, what, path string) error {
+	hint := ""
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EROFS) {
+		hint = "ls -ld " + ui.Quoted(inTheWay(err, path))
+	}
+	return fault.WrapFile(fault.Errno(err), what, path, hint)
+}
+
+// inTheWay returns path, or the nearest folder above it that exists. If path is a file its folder
+// decides whether it can be replaced.
+func inTheWay(err error, path string) string {
+	for above := filepath.Dir(path); above != path; path, above = above, filepath.Dir(above) {
+		info, missing := os.Lstat(path)
+		if missing == nil && (!info.Mode().IsRegular() || errors.Is(err, syscall.ENOTDIR)) {
+			break
+		}
+	}
+	return path
 }
 
 // shown returns the texts of files, one after the other. If there are several, each has a

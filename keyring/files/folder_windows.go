@@ -103,6 +103,14 @@ func replaceFile(from, to string) error {
 	})
 }
 
+// renameIfFree renames a file or a folder, unless something has the new name.
+func renameIfFree(from, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		return fs.ErrExist
+	}
+	return whileOpen(func() error { return os.Rename(from, to) })
+}
+
 // openFor is how long to wait for another program that has the file open.
 const openFor = 2 * time.Second
 

@@ -87,7 +87,7 @@ func (o owns) tryGive(fd int, mode fs.FileMode) error {
 
 func (o owns) own(fd int) error {
 	switch {
-	case os.Geteuid() == 0 && (o.uid != 0 || o.gid != 0):
+	case (o.uid != 0 || o.gid != 0) && os.Geteuid() == 0:
 		return unix.Fchown(fd, o.uid, o.gid)
 	case o.mode&0o020 != 0:
 		unix.Fchown(fd, -1, o.gid) // only to a group that the process is in
@@ -126,7 +126,7 @@ func (o owns) giveSecret(f *os.File) error {
 
 // shared reports whether a folder's rights need more than what the kernel does by itself.
 func (o owns) shared() bool {
-	return os.Geteuid() == 0 && (o.uid != 0 || o.gid != 0) || o.mode&0o020 != 0 || o.list
+	return (o.uid != 0 || o.gid != 0) && os.Geteuid() == 0 || o.mode&0o020 != 0 || o.list
 }
 
 // mine refuses a file that somebody else has put in the place of one of this process.

@@ -11,76 +11,113 @@ import (
 	"sync/atomic"
 )
 
-// Replacements are many files on this host, each written as [Replace] does: at every moment
-// there is the old file or the new one, whole. All of them are synced together, before the
-// first one is renamed and after the last one. Several goroutines may add files.
+// Replacements are many files below a folder on this host. If the folder exists, each of them is
+// written as [Replace] does: at every moment there is the old file or the new one, whole. If it
+// does not, it is made beside its place under a temporary name, with all files in it, and is
+// renamed: at every moment there is the whole folder or none. The files are synced together,
+// before the first rename and after the last one. Several goroutines may add files.
 type Replacements struct {
-	dir  *os.File // a folder on their file system
-	slow bool     // each is synced by itself
+	path string   // the folder
+	at   string   // the same, or its temporary name until it is renamed
+	open *os.File // the folder, until Close
+	slow bool     // each file is synced by itself
+	own  owns     // of this process
 
-	mu      sync.Mutex
-	temps   []newFile
-	folders []string     // that were not there
-	made    atomic.Int64 // temporary files
+	mu    sync.Mutex
+	temps []newFile
+	above []string     // folders that were made on the way to the folder
+	below []string     // and in it
+	made  atomic.Int64 // temporary names
 }
 
-// NewReplacements begins some below dir, which is made where it is not there, with those
-// above it.
+// NewReplacements begins some below dir. Missing folders above it are made.
 func NewReplacements(dir string) (*Replacements, error) {
-	r := &Replacements{}
-	err := r.folderWithin(dir)
+	r := &Replacements{path: filepath.Clean(dir), own: ofProcess()}
+	r.at = r.path
+	_, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != "" {
+		err = r.makeBeside()
+	}
 	if err == nil {
-		r.dir, err = OpenDir(dir)
+		r.open, err = OpenDir(r.at)
 	}
 	if err != nil {
 		r.removeFolders()
 		return nil, err
 	}
-	r.slow = !Flushes(dir)
+	r.slow = !Flushes(r.at)
 	return r, nil
 }
 
-func (r *Replacements) folderWithin(dir string) error {
+// makeBeside makes the folder under a temporary name.
+func (r *Replacements) makeBeside() error {
+	if err := r.makeAbove(filepath.Dir(r.path)); err != nil {
+		return err
+	}
+	for {
+		temp := r.temporary(r.path)
+		err := os.Mkdir(temp, 0o755)
+		if err == nil {
+			r.at = temp
+		}
+		if !errors.Is(err, fs.ErrExist) { // left by a killed process
+			return err
+		}
+	}
+}
+
+func (r *Replacements) makeAbove(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if above := filepath.Dir(dir); above != dir {
-		if err := r.folderWithin(above); err != nil {
+		if err := r.makeAbove(above); err != nil {
 			return err
 		}
 	}
-	return r.Folder(dir)
+	return r.mkdir(dir, &r.above)
 }
 
-// Folder makes a folder for files that are to be added, where it is not there.
-func (r *Replacements) Folder(dir string) error {
+// mkdir makes a folder and adds it to the list, unless it exists.
+func (r *Replacements) mkdir(dir string, list *[]string) error {
 	err := os.Mkdir(dir, 0o755)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err == nil {
 		r.mu.Lock()
-		r.folders = append(r.folders, dir)
+		*list = append(*list, dir)
 		r.mu.Unlock()
 	}
 	return err
 }
 
-// removeFolders removes those that were made, but for what has files that stay.
-func (r *Replacements) removeFolders() {
-	for _, dir := range slices.Backward(r.folders) {
-		_ = os.Remove(dir) // not empty
-	}
-	r.folders = nil
+// temporary returns a name in the folder of path.
+func (r *Replacements) temporary(path string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%d.%d", Temporary, os.Getpid(), r.made.Add(1)))
 }
 
-// Add writes what [Replacements.Commit] renames to path. Its folder has to exist, on the
-// same file system.
-func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
-	own := ofProcess()
+// renames reports whether the folder has a temporary name.
+func (r *Replacements) renames() bool { return r.at != r.path }
+
+// Folder makes a folder in the folder, for files that are to be added, if it does not exist.
+func (r *Replacements) Folder(name string) error {
+	return r.mkdir(filepath.Join(r.at, name), &r.below)
+}
+
+// Add writes a file, to which [Replacements.Commit] gives its name. The folder of the name has to
+// exist, on the same file system.
+func (r *Replacements) Add(name string, text []byte, mode fs.FileMode) error {
+	path := filepath.Join(r.at, name)
+	if r.renames() {
+		return here.write(path, text, r.own, mode, r.slow)
+	}
+	if is, err := here.lstat(path); err == nil && !is.mode.IsRegular() {
+		return errNoFile
+	}
 	for {
-		temp := filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%d.%d", Temporary, os.Getpid(), r.made.Add(1)))
-		switch err := here.write(temp, text, own, mode, r.slow); {
+		temp := r.temporary(path)
+		switch err := here.write(temp, text, r.own, mode, r.slow); {
 		case err == nil:
 			r.mu.Lock()
 			r.temps = append(r.temps, newFile{path, temp})
@@ -93,11 +130,14 @@ func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
 	}
 }
 
-// Commit renames the files, in the order in which they were added, and syncs them. It ends
-// at the first one that fails.
+// Commit gives the folder its name, or the files theirs in the order in which they were added,
+// and syncs them. It ends at the first one that fails.
 func (r *Replacements) Commit() error {
+	if r.renames() {
+		return r.commitFolder()
+	}
 	if !r.slow {
-		if err := Flush(r.dir); err != nil {
+		if err := Flush(r.open); err != nil {
 			return err
 		}
 	}
@@ -113,19 +153,75 @@ func (r *Replacements) Commit() error {
 			}
 		}
 	}
-	r.folders = nil
+	r.below = nil
 	if r.slow {
 		return nil
 	}
-	return Flush(r.dir)
+	return Flush(r.open)
+}
+
+// commitFolder gives the folder its name. What has got this name in the meantime stays.
+func (r *Replacements) commitFolder() error {
+	if err := r.syncFolder(); err != nil {
+		return err
+	}
+	if err := r.close(); err != nil { // Windows does not rename an open folder
+		return err
+	}
+	if err := renameIfFree(r.at, r.path); err != nil {
+		return err
+	}
+	made := append(r.above, r.path)
+	r.at, r.above, r.below = r.path, nil, nil
+	for _, dir := range made {
+		if err := Sync(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncFolder syncs the folder with the temporary name, and all that is in it.
+func (r *Replacements) syncFolder() error {
+	if !r.slow {
+		return Flush(r.open)
+	}
+	for _, dir := range append(r.below, r.at) {
+		if err := Sync(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close removes what was added and has not taken its place, and the folders made for it.
 func (r *Replacements) Close() error {
-	var errs []error
+	errs := []error{r.close()}
 	for _, f := range r.temps {
 		errs = append(errs, os.Remove(f.temp))
 	}
-	r.removeFolders()
-	return errors.Join(append(errs, r.dir.Close())...)
+	return errors.Join(append(errs, r.removeFolders())...)
+}
+
+func (r *Replacements) close() error {
+	if r.open == nil {
+		return nil
+	}
+	err := r.open.Close()
+	r.open = nil
+	return err
+}
+
+// removeFolders removes those that were made, except those with files that stay.
+func (r *Replacements) removeFolders() error {
+	var err error
+	if r.renames() {
+		err = os.RemoveAll(r.at)
+		r.below = nil
+	}
+	for _, dir := range slices.Backward(append(r.above, r.below...)) {
+		_ = os.Remove(dir) // not empty
+	}
+	r.above, r.below = nil, nil
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -35,7 +36,7 @@ func replacements(t *testing.T, do func(t *testing.T, r *Replacements, dir strin
 func TestReplacements(t *testing.T) {
 	replacements(t, func(t *testing.T, r *Replacements, dir string) {
 		for name, mode := range map[string]fs.FileMode{"old": 0o600, "sub/new": 0o644} {
-			if err := r.Add(filepath.Join(dir, name), []byte("new "+name), mode); err != nil {
+			if err := r.Add(name, []byte("new "+name), mode); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -52,13 +53,19 @@ func TestReplacements(t *testing.T) {
 // TestReplacementsFail: what could not be put in its place is removed, and the rest is whole.
 func TestReplacementsFail(t *testing.T) {
 	replacements(t, func(t *testing.T, r *Replacements, dir string) {
-		if err := r.Add(filepath.Join(dir, "none/a"), nil, 0o644); !errors.Is(err, fs.ErrNotExist) {
+		if err := r.Add("none/a", nil, 0o644); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a folder that is not there: %v", err)
 		}
-		for _, name := range []string{"old", "sub", "last"} { // a folder is in the way of the second
-			if err := r.Add(filepath.Join(dir, name), []byte("new"), 0o600); err != nil {
+		if err := r.Add("sub", nil, 0o644); !errors.Is(err, errNoFile) {
+			t.Errorf("a folder in the place of a file: %v", err)
+		}
+		for _, name := range []string{"old", "late", "last"} {
+			if err := r.Add(name, []byte("new"), 0o600); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if err := os.Mkdir(filepath.Join(dir, "late"), 0o755); err != nil {
+			t.Fatal(err)
 		}
 		if err := r.Commit(); err == nil {
 			t.Error("a folder was replaced")
@@ -69,36 +76,170 @@ func TestReplacementsFail(t *testing.T) {
 	})
 }
 
-// TestReplacementsFolders: folders are made on the way, and are gone where nothing stays in
-// them.
-func TestReplacementsFolders(t *testing.T) {
-	top := t.TempDir()
-	for _, commit := range []bool{false, true} {
-		r, err := NewReplacements(filepath.Join(top, "a/b"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sub := filepath.Join(top, "a/b/c")
-		err = errors.Join(r.Folder(sub), r.Folder(sub), r.Add(filepath.Join(sub, "new"), []byte("new"), 0o644))
-		want := ""
-		if commit {
-			err = errors.Join(err, r.Commit())
-			want = "a/b/c/new -rw-r--r-- new\n"
-		}
-		if err := errors.Join(err, r.Close()); err != nil || tree(t, top) != want {
-			t.Errorf("%v\n%s", err, tree(t, top))
-		}
-		if entries, err := os.ReadDir(top); err != nil || commit != (len(entries) > 0) {
-			t.Error(entries, err)
-		}
+// newFolder begins some for the folder a/b, of which nothing exists below top.
+func newFolder(t *testing.T, do func(t *testing.T, r *Replacements, top string)) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("slow=%v", slow), func(t *testing.T) {
+			top := t.TempDir()
+			r, err := NewReplacements(filepath.Join(top, "a/b") + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.slow = slow
+			if err := errors.Join(r.Folder("c"), r.Folder("c"), r.Add("c/new", []byte("new"), 0o640)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(filepath.Join(top, "a/b")); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("before the commit: %v", err)
+			}
+			do(t, r, top)
+		})
 	}
-	if _, err := NewReplacements("/proc/none/deeper"); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
-	}
-	if err := os.WriteFile(filepath.Join(top, "file"), nil, 0o644); err != nil {
+}
+
+// names are those in a folder.
+func names(t *testing.T, dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewReplacements(filepath.Join(top, "file/below")); err == nil {
-		t.Error("a file has folders")
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return strings.Join(list, " ")
+}
+
+// TestReplacementsFolder: a folder that did not exist gets its name when all is in it.
+func TestReplacementsFolder(t *testing.T) {
+	newFolder(t, func(t *testing.T, r *Replacements, top string) {
+		const want = "a/b/c/new -rw-r----- new\n"
+		if err := errors.Join(r.Commit(), r.Close()); err != nil || tree(t, top) != want {
+			t.Errorf("%v\n%s", err, tree(t, top))
+		}
+		if got := names(t, filepath.Join(top, "a")); got != "b" {
+			t.Errorf("beside it is %s", got)
+		}
+	})
+}
+
+// TestReplacementsFolderClosed: without a commit nothing stays of the folder, nor of those above.
+func TestReplacementsFolderClosed(t *testing.T) {
+	newFolder(t, func(t *testing.T, r *Replacements, top string) {
+		if err := r.Close(); err != nil || names(t, top) != "" {
+			t.Errorf("%v, left is %s", err, names(t, top))
+		}
+	})
+}
+
+// TestReplacementsFolderTaken: what has got the name of the folder in the meantime stays as it is.
+func TestReplacementsFolderTaken(t *testing.T) {
+	for name, take := range map[string]func(path string) error{
+		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"file":   func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"link":   func(path string) error { return os.Symlink("none", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			newFolder(t, func(t *testing.T, r *Replacements, top string) {
+				path := filepath.Join(top, "a/b")
+				if err := take(path); err != nil {
+					t.Fatal(err)
+				}
+				before, err := os.Lstat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Commit(); !errors.Is(err, fs.ErrExist) {
+					t.Errorf("the commit: %v", err)
+				}
+				err = r.Close()
+				after, errAfter := os.Lstat(path)
+				if errAfter != nil || !os.SameFile(before, after) || before.Mode() != after.Mode() {
+					t.Errorf("it was %v, and is %v, %v", before, after, errAfter)
+				}
+				if got := names(t, filepath.Join(top, "a")); err != nil || got != "b" {
+					t.Errorf("%v, left is %s", err, got)
+				}
+			})
+		})
+	}
+}
+
+// TestReplacementsTemporary: what a killed process with the same number has left is no obstacle.
+func TestReplacementsTemporary(t *testing.T) {
+	top := t.TempDir()
+	left := filepath.Join(top, fmt.Sprintf("%s%d.1", Temporary, os.Getpid()))
+	if err := os.Mkdir(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReplacements(filepath.Join(top, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Add("new", []byte("new"), 0o600), r.Commit(), r.Close()); err != nil {
+		t.Error(err)
+	}
+	if got, want := names(t, top), filepath.Base(left)+" a"; got != want {
+		t.Errorf("there is %s, not %s", got, want)
+	}
+}
+
+// TestReplacementsRefused: a folder that is not there and cannot be made.
+func TestReplacementsRefused(t *testing.T) {
+	top := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(top, "file"), nil, 0o644),
+		os.Symlink("none", filepath.Join(top, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{
+		"":                             fs.ErrNotExist,
+		"/proc/none/deeper":            fs.ErrNotExist,
+		filepath.Join(top, "file"):     syscall.ENOTDIR,
+		filepath.Join(top, "file/new"): syscall.ENOTDIR,
+		filepath.Join(top, "link"):     fs.ErrNotExist,
+		filepath.Join(top, "link/new"): fs.ErrNotExist,
+	} {
+		if _, err := NewReplacements(path); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", path, err, want)
+		}
+	}
+	if got := names(t, top); got != "file link" {
+		t.Errorf("there is %s", got)
+	}
+}
+
+// TestReplacementsLink: a link to a folder is one.
+func TestReplacementsLink(t *testing.T) {
+	top := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(top, "real"), 0o700),
+		os.Symlink("real", filepath.Join(top, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReplacements(filepath.Join(top, "link"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(r.Add("new", []byte("new"), 0o600), r.Commit(), r.Close())
+	got := tree(t, top)
+	if err != nil || !strings.Contains(got, "real/new -rw------- new\n") || names(t, top) != "link real" {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+// TestReplacementsFolders: in a folder that exists others are made, and are gone where nothing
+// stays in them.
+func TestReplacementsFolders(t *testing.T) {
+	for _, commit := range []bool{false, true} {
+		replacements(t, func(t *testing.T, r *Replacements, dir string) {
+			err := errors.Join(r.Folder("c"), r.Folder("c"), r.Add("c/new", []byte("new"), 0o644))
+			want := "old sub"
+			if commit {
+				err = errors.Join(err, r.Commit())
+				want = "c old sub"
+			}
+			if err := errors.Join(err, r.Close()); err != nil || names(t, dir) != want {
+				t.Errorf("%v\n%s", err, tree(t, dir))
+			}
+		})
 	}
 }

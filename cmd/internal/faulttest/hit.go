@@ -236,8 +236,8 @@ func (h *hitter) named(tid int, i *callInfo) string {
 	return ""
 }
 
-// randomName matches the beginning of a temporary file's name.
-var randomName = lazyregexp.New(`\.[A-Z2-7]{26}\.`)
+// randomName matches what differs between two runs in the name of a temporary file.
+var randomName = lazyregexp.New(`\.[A-Z2-7]{26}\.|\.wgkeys\.[0-9]+\.[0-9]+`)
 
 // below returns the call with its files, or "" if one of them is elsewhere.
 func (h *hitter) below(call string, paths ...string) string {
