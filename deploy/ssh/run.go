@@ -79,6 +79,7 @@ type process struct {
 // error. It copies stdin itself, because [exec.Cmd.Wait] would wait for stdin even after the
 // command has ended.
 func (p process) run(ctx context.Context) (int, *hearing, error) {
+	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := &watchdog{limit: p.limit, talks: p.talks}
@@ -110,6 +111,7 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 		go pump(pipe, w.reader(p.stdin))
 	}
 	err = cmd.Wait()
+	said.endGreeting(outer)
 	code := status(cmd.ProcessState)
 	if !child.Interrupted(cmd.ProcessState, ctx.Done()) && code == ownFault && said.end().last() == "" {
 		child.Await(ctx.Done()) // ssh may have caught the signal, and then says nothing

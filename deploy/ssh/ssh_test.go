@@ -200,6 +200,18 @@ func TestBanner(t *testing.T) {
 			t.Errorf("%s: seen %q, %v", command, seen.String(), err)
 		}
 	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	var seen bytes.Buffer
+	c := s.Client("shale")
+	c.Stderr, c.SaysBegin = &seen, true
+	session := ssh.Start(ctx, c, "echo up; exec sleep 60")
+	if _, err := session.Stdout.Read(make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	interrupt()
+	if session.Wait(); seen.Len() > 0 {
+		t.Errorf("interrupted: seen %q", seen.String())
+	}
 }
 
 // TestSharedConnection: the master of a shared connection outlives the command

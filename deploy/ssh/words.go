@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"slices"
 	"strings"
@@ -131,6 +132,14 @@ func (h *hearing) end() *hearing {
 		}
 	}
 	return h
+}
+
+// endGreeting keeps what was said in place of the line Begins from the watcher, if the user
+// has ended the command: it is no reason then.
+func (h *hearing) endGreeting(ctx context.Context) {
+	if ctx.Err() != nil {
+		h.before = false
+	}
 }
 
 func (h *hearing) line(line string) {

@@ -294,17 +294,40 @@ func checkSSH(dest string) error {
 }
 
 // checkSSHPort refuses a port, and the brackets around an IPv6 address, where ssh(1) would
-// take them for a part of the host's name. It has no URI with an IPv6 address: parse_uri
-// takes only what can be a domain (OpenSSH's misc.c).
+// take them for a part of the host's name, and a URI that it would answer with its usage.
 func checkSSHPort(dest string) error {
 	uri, isURI := strings.CutPrefix(dest, "ssh://")
-	host := uri[strings.LastIndexByte(uri, '@')+1:]
+	at := strings.LastIndexByte(uri, '@')
+	host := uri[at+1:]
 	_, port, hasPort := strings.Cut(host, ":")
 	switch {
+	case at == 0:
+		return fmt.Errorf("%s names no user before the @", shown(dest))
+	case host == "" || strings.ContainsAny(host[:1], "-/") || isURI && host[0] == ':':
+		return fmt.Errorf("%s names no host for ssh", shown(dest))
 	case strings.HasPrefix(host, "["):
 		return fmt.Errorf("%s: ssh takes an IPv6 address without brackets, and its port from ssh_config(5)", shown(dest))
-	case !isURI && hasPort && port != "" && strings.Trim(port, "0123456789") == "":
+	case isURI:
+		return checkSSHURI(dest, host)
+	case hasPort && port != "" && strings.Trim(port, "0123456789") == "":
 		return fmt.Errorf("%s: a destination with a port is written %s", shown(dest), shown("ssh://"+dest))
+	}
+	return nil
+}
+
+// checkSSHURI checks what follows the user in a URI. ssh has no URI with an IPv6 address:
+// parse_uri takes only what can be a domain (OpenSSH's misc.c).
+func checkSSHURI(dest, host string) error {
+	host, path, _ := strings.Cut(host, "/")
+	_, port, _ := strings.Cut(host, ":")
+	number, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case path != "":
+		return fmt.Errorf("%s: a destination for ssh has no path", shown(dest))
+	case strings.Contains(port, ":"):
+		return fmt.Errorf("%s: ssh takes an IPv6 address without ssh://, and its port from ssh_config(5)", shown(dest))
+	case port != "" && (err != nil || number == 0):
+		return fmt.Errorf("%s: a port is a number from 1 to 65535", shown(dest))
 	}
 	return nil
 }

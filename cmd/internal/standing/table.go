@@ -130,9 +130,10 @@ func (t *Table) remarks(s *remote.HostStatus) (lines []ui.Line) {
 
 // remark returns the lines of a text that begins with a mark.
 func (t *Table) remark(mark ui.Span, text string) (lines []ui.Line) {
+	const least = 20 // beside a mark that is nearly as wide as the terminal
 	most := 0
 	if t.Width > 0 {
-		most = max(1, t.Width-len(mark.Text))
+		most = max(least, t.Width-len(mark.Text))
 	}
 	for _, line := range ui.Wrap(text, most) {
 		lines = append(lines, ui.Line{mark, {Text: line}})
@@ -143,9 +144,9 @@ func (t *Table) remark(mark ui.Span, text string) (lines []ui.Line) {
 
 // peers returns the lines about a host's keys and peers.
 func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
-	about := "  key " + s.Key.String()
+	about := "key " + s.Key.String()
 	if s.Key.IsZero() {
-		about = "  no key known"
+		about = "no key known"
 	}
 	if !s.Created.IsZero() {
 		about += ", " + ui.InWords(t.Now.Sub(s.Created)) + " old"
@@ -156,7 +157,7 @@ func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 	if s.About != "" {
 		about += " (" + s.About + ")"
 	}
-	lines = append(lines, ui.Line{{Text: about}})
+	lines = t.remark(ui.Span{Text: "  "}, about)
 	width := 0
 	for _, p := range s.Peers {
 		width = max(width, len(p.Name))
@@ -166,12 +167,11 @@ func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 		if p.Age != nil {
 			shaken = "handshake " + ui.InWords(time.Duration(*p.Age)*time.Second) + " ago"
 		}
-		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, ui.InBytes(p.Received),
-			ui.InBytes(p.Sent))
+		line := fmt.Sprintf("%s, %s received, %s sent", shaken, ui.InBytes(p.Received), ui.InBytes(p.Sent))
 		if p.Endpoint != "" {
 			line += ", at " + p.Endpoint + " OUTSIDE"
 		}
-		lines = append(lines, ui.Line{{Text: line}})
+		lines = append(lines, t.remark(ui.Span{Text: fmt.Sprintf("  %-*s  ", width, p.Name)}, line)...)
 	}
 	return lines
 }

@@ -108,6 +108,22 @@ func TestRemarks(t *testing.T) {
 	}
 }
 
+// TestPeersFit: the lines about peers are broken between words, too.
+func TestPeersFit(t *testing.T) {
+	t.Parallel()
+	s := status("hub", 2, func(s *remote.HostStatus) { s.Peers[0].Endpoint = "198.18.0.2:30567" })
+	table := Table{Hosts: []*remote.HostStatus{s}, Now: noon, Version: ours, Width: 60, Peers: true}
+	got := text(table.Lines())
+	for line := range strings.Lines(got) {
+		if len(line) > 61 {
+			t.Errorf("too wide: %s", line)
+		}
+	}
+	if !strings.Contains(got, "198.18.0.2:30567 OUTSIDE\n") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // compare compares got with a file in testdata, or writes the file if UPDATE is set.
 func compare(t *testing.T, name, got string) {
 	t.Helper()
