@@ -196,7 +196,7 @@ func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
 }
 
 // routes derives the routes to the peers of h, except for a prefix that is h's own: the
-// kernel makes that route with the address.
+// kernel makes that route with the address, in the main table.
 func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 	onLink := map[netip.Prefix]bool{}
 	for _, n := range v.Networks() {
@@ -207,7 +207,7 @@ func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 	for _, p := range peers {
 		for _, to := range routed(h, p) {
 			prefix := to.val
-			if onLink[prefix] {
+			if onLink[prefix] && v.Table == tableNone {
 				continue
 			}
 			r := Route{Prefix: prefix, Metric: h.metric.val, Peer: p.name}

@@ -138,7 +138,7 @@ func (h *host) needsRoutes() bool {
 // made returns the routes that e gets by default.
 func (h *host) made(e *entry) (routes []string) {
 	for _, p := range e.p.AllowedIPs {
-		if !h.onLink(p) {
+		if h.d.Table != 0 || !h.onLink(p) {
 			routes = append(routes, p.String())
 		}
 	}
@@ -199,8 +199,8 @@ func (m *maker) accepted(h *host) (all []assigned) {
 		if r.Table == mainTable {
 			r.Table = 0
 		}
-		if h.onLink(r.Prefix) {
-			if r.Table != 0 || r.Gateway.IsValid() {
+		if r.Table == 0 && h.onLink(r.Prefix) {
+			if r.Gateway.IsValid() {
 				m.leave(r.Pos, "route "+r.Prefix.String(), "it is the network of an address, to which the kernel makes a route")
 			}
 			continue

@@ -112,6 +112,7 @@ func TestNames(t *testing.T) {
 		{comments: []string{"begin ABC"}, want: "abc"},
 		{comments: []string{"Client nas"}, want: "nas"},
 		{comments: []string{"friendly_name=tv"}, want: "tv"},
+		{comments: []string{"Name# = tv"}, want: "tv"}, // WGDashboard's
 		{comments: []string{"key1:"}, want: "key1"},
 		{comments: []string{"peer 7"}, want: "peer-7"},
 		{comments: []string{"ip-172-31-5-9"}, want: "ip-172-31-5-9"},

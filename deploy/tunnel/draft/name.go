@@ -17,7 +17,7 @@ import (
 // What people and programs write beside a peer to name it: "Name = phone",
 // "friendly_name=phone", "### Client phone", "### begin phone ###", "BEGIN_PEER phone".
 var (
-	labelled = lazyregexp.New(`(?i)^(?:friendly[_ -]?name|name|peer|client|user|host)\s*[=:]\s*(.+)$`)
+	labelled = lazyregexp.New(`(?i)^(?:friendly[_ -]?name|name|peer|client|user|host)#?\s*[=:]\s*(.+)$`)
 	marked   = lazyregexp.New(`(?i)^(?:client|peer|begin|begin_peer|user)\s+(\S+)$`)
 	opening  = lazyregexp.New(`(?i)^(\S+)\s+begin$`)
 	closing  = lazyregexp.New(`(?i)^(\S+)\s+end$`)

@@ -66,6 +66,10 @@ func TestHook(t *testing.T) {
 		{"PreDown", "ip route del 192.0.2.0/24 dev eth0", "left ip route del 192.0.2.0/24 dev eth0"},
 		{"PostUp", "ip addr add 172.20.0.1/32 peer 172.20.0.2 dev %i", "address 172.20.0.1/32 172.20.0.2/32"},
 		{"PostUp", "ip addr add 10.9.0.1/24 brd + dev wg0 scope global", "address 10.9.0.1/24 invalid Prefix"},
+		{"PostUp", "ip addr add 10.9.0.1/255.255.255.0 dev wg0", "address 10.9.0.1/24 invalid Prefix"},
+		{"PostUp", "ip addr add 10.9.0.1/255.0.255.0 dev wg0", "left ip addr add 10.9.0.1/255.0.255.0 dev wg0"},
+		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0 scope link", "left ip addr add 10.9.0.1/24 dev wg0 scope link"},
+		{"PostUp", "ip addr add fe80::1/64 dev wg0 scope link", "address fe80::1/64 invalid Prefix"},
 		{"PostUp", "ip addr add 10.9.0.1/32 dev wg0 noprefixroute", "address 10.9.0.1/32 invalid Prefix"},
 		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0 noprefixroute", "left ip addr add 10.9.0.1/24 dev wg0 noprefixroute"},
 		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0 label wg0:1", "left ip addr add 10.9.0.1/24 dev wg0 label wg0:1"},
@@ -272,6 +276,7 @@ func TestSettleMasquerade(t *testing.T) {
 		rules, want string // iptables rules; the uplinks and what is left out
 	}{
 		{"-s 10.0.0.0/24 -o eth0", "eth0"},
+		{"-s 10.0.0.0/255.255.255.0 -o eth0", "eth0"},
 		{"-s 10.0.0.2/32 -o eth0", "left 10.0.0.3/32"},
 		{"-s 10.0.0.2 -o eth0; -s 10.0.0.3 -o eth0", "eth0"},
 		{"-s 10.0.0.2,10.0.0.3 -o eth0", "eth0"},

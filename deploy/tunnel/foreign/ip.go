@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -129,7 +130,7 @@ var addressWords = map[string]struct{ value, unsayable bool }{
 
 // readAddress reads the arguments of `ip address add`.
 func readAddress(args []string) (a Address, why string) {
-	bare := false
+	bare, scope := false, "global"
 	for i := 0; i < len(args); i++ {
 		name, value := args[i], ""
 		word, known := addressWords[name]
@@ -138,8 +139,10 @@ func readAddress(args []string) (a Address, why string) {
 			value = args[i]
 		}
 		switch {
-		case word.unsayable, name == "scope" && value != "global":
+		case word.unsayable:
 			return a, "its " + name + " cannot be said"
+		case name == "scope":
+			scope = value
 		case name == "peer":
 			a.Remote = prefix(value)
 		case !known:
@@ -150,19 +153,30 @@ func readAddress(args []string) (a Address, why string) {
 	switch {
 	case !a.Local.IsValid():
 		return a, "its address cannot be read"
+	case a.Local.Addr().Is4() && scope != "global": // that of IPv6 follows from the address (inet6_addr_add)
+		return a, "its scope cannot be said"
 	case bare && !a.Local.IsSingleIP():
 		return a, "the kernel makes a route to the network of an address"
 	}
 	return a, ""
 }
 
-// prefix parses a prefix or a single address; an invalid one is the zero Prefix.
+// prefix parses a prefix or a single address; an invalid one is the zero Prefix. In the place of
+// the length ip(8) and iptables(8) take a netmask.
 func prefix(s string) netip.Prefix {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		return netip.PrefixFrom(addr, addr.BitLen())
 	}
-	p, _ := netip.ParsePrefix(s)
-	return p
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p
+	}
+	text, mask, _ := strings.Cut(s, "/")
+	addr, err := netip.ParseAddr(text)
+	octets := net.ParseIP(mask).To4()
+	if bits, size := net.IPMask(octets).Size(); err == nil && addr.Is4() && size == addr.BitLen() {
+		return netip.PrefixFrom(addr, bits)
+	}
+	return netip.Prefix{}
 }
 
 func (h *hook) route(verb string, args []string) (string, bool) {
@@ -307,8 +321,11 @@ func (h *hook) neighbour(verb string, args []string) (string, bool) {
 		return runsNone, false
 	}
 	addr, err := netip.ParseAddr(args[1])
-	if err != nil || !addr.Is6() {
+	switch {
+	case err != nil:
 		return "its address cannot be read", false
+	case addr.Is4():
+		return "ndp_proxy is for IPv6; sysctls can have net.ipv4.conf.UPLINK.proxy_arp", false
 	}
 	if !h.down && (is(verb, "add") || verb == "replace") {
 		h.d.Proxies = append(h.d.Proxies, addr)

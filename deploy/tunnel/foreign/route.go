@@ -39,7 +39,9 @@ func ForAllowedIPs(v *tunnel.View, also func(netip.Prefix) bool) bool {
 		}
 	}
 	for _, a := range v.Addresses {
-		delete(want, a.Masked())
+		if v.Table == 0 {
+			delete(want, a.Masked())
+		}
 	}
 	for _, r := range v.Routes {
 		if r.Gateway.IsValid() || r.Metric != 0 || !want[r.Prefix] && (also == nil || !also(r.Prefix)) {

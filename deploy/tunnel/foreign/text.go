@@ -235,8 +235,14 @@ func (r *Reader) PublicKey(at Pos, name, s string) keyring.PublicKey {
 	return k
 }
 
-// PresharedKey parses a preshared key in base64.
+// zeros is the key of zeros, which is none to the kernel (WG_PEER_A_PRESHARED_KEY).
+var zeros = strings.Repeat("A", 43) + "="
+
+// PresharedKey parses a preshared key in base64, or none.
 func (r *Reader) PresharedKey(at Pos, name, s string) keyring.PresharedKey {
+	if s == zeros {
+		return keyring.PresharedKey{}
+	}
 	k, err := keyring.ParsePresharedKey([]byte(s))
 	if err != nil {
 		r.Wrong(at, "copy the key from a host: wg show IFACE preshared-keys", "%s: %s", name, whyNoKey(s, err))
@@ -327,5 +333,13 @@ func (r *Reader) Endpoint(at Pos, name, s string) string {
 		r.Wrong(at, "", "%s: %s is neither an address nor the name of a host", name, Shown(s))
 		return ""
 	}
-	return net.JoinHostPort(host, strings.TrimLeft(port, "0"))
+	return net.JoinHostPort(asInViews(host), strings.TrimLeft(port, "0"))
+}
+
+// asInViews spells an address as a view does. A name stays as it is.
+func asInViews(host string) string {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.String()
+	}
+	return host
 }

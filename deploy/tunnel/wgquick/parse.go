@@ -195,7 +195,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 	case "privatekey":
 		d.PrivateKey = p.PrivateKey(at, "PrivateKey", value)
 	case "listenport":
-		d.ListenPort = p.Number(at, "ListenPort", value, 0, math.MaxUint16)
+		d.ListenPort = p.decimal(at, "ListenPort", value)
 	case "fwmark":
 		if !strings.EqualFold(value, "off") {
 			d.FwMark = uint32(p.Number(at, "FwMark", value, 0, foreign.Max32))
@@ -259,7 +259,7 @@ func (p *parser) table(at foreign.Pos, value string) {
 func (p *parser) peerKey(at foreign.Pos, key, value string) {
 	peer := p.peer
 	is := func(name string) bool { return strings.EqualFold(key, name) }
-	if value == "" && (is("PresharedKey") || is("Endpoint")) {
+	if value == "" && (is("PresharedKey") || is("Endpoint") || is("AllowedIPs")) {
 		p.left(at, key, "it is empty, and wg(8) refuses the line")
 		return
 	}
@@ -272,7 +272,7 @@ func (p *parser) peerKey(at foreign.Pos, key, value string) {
 		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", noBlanks.Replace(value)), at
 	case is("PersistentKeepalive"):
 		if !strings.EqualFold(value, "off") {
-			peer.Keepalive = p.Number(at, "PersistentKeepalive", value, 0, math.MaxUint16)
+			peer.Keepalive = p.decimal(at, "PersistentKeepalive", value)
 		}
 	case is("AllowedIPs"):
 		peer.AllowedAt = at
@@ -296,6 +296,16 @@ func (p *parser) allowed(at foreign.Pos, s string) {
 		return
 	}
 	p.peer.AllowedIPs = append(p.peer.AllowedIPs, prefix.Masked())
+}
+
+// decimal reads a number of 16 bits, which wg(8) takes in decimal alone (parse_port,
+// parse_persistent_keepalive in wireguard-tools' config.c).
+func (p *parser) decimal(at foreign.Pos, key, value string) int {
+	if len(value) > 1 && strings.ContainsRune("xX", rune(value[1])) {
+		p.Wrong(at, "", "%s: %s is not decimal, and wg(8) takes no other number here", key, foreign.Shown(value))
+		return 0
+	}
+	return p.Number(at, key, value, 0, math.MaxUint16)
 }
 
 func (p *parser) left(at foreign.Pos, what, why string) {

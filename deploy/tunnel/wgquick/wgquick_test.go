@@ -173,6 +173,8 @@ func TestRefused(t *testing.T) {
 		"MTU = {{ mtu }}":                    "a placeholder stands where a number was",
 		"PrivateKey = ENC[AES256_GCM,data:]": "sops has encrypted it",
 		"[Peer] AllowedIPs = 10.0.0.2,":      "there is nothing before or after a comma",
+		"ListenPort = 0xca6c":                "is not decimal",
+		"[Peer] PersistentKeepalive = 0x19":  "is not decimal",
 	} {
 		line = strings.Replace(line, "[Peer] ", "\n[Peer]\n", 1)
 		_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte("[Interface]\n" + line + "\n")}})
@@ -188,13 +190,15 @@ func TestRefused(t *testing.T) {
 func TestEmpty(t *testing.T) {
 	const peer = "[Peer]\nPublicKey = ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E=\nAllowedIPs = 10.0.0.2\n"
 	for text, want := range map[string]string{
-		"MTU = 1300\nMTU =\nTable =\nDNS =\nPostUp =\n" + peer:    "",
-		peer + "Endpoint =\nPresharedKey =\n":                     "5: Endpoint, 6: PresharedKey",
-		"Table = vpn\n" + peer:                                    "2: Table: only the host knows a table of that name",
-		"Table = vpn\nTable = auto\n" + peer:                      "2: Table: only the host knows a table of that name",
-		"ExcludedApplications = com.example.a,b.example\n" + peer: "2: ExcludedApplications: which",
-		peer + "Reserved = [1, 2, 3]\n":                           "5: Reserved: programs for Cloudflare WARP",
-		peer + "Endpoint = 192.0.2.1 : 51820\n":                   "",
+		"MTU = 1300\nMTU =\nTable =\nDNS =\nPostUp =\n" + peer:     "",
+		peer + "Endpoint =\nPresharedKey =\n":                      "5: Endpoint, 6: PresharedKey",
+		peer + "AllowedIPs =\n":                                    "5: AllowedIPs",
+		peer + "PresharedKey = " + strings.Repeat("A", 43) + "=\n": "",
+		"Table = vpn\n" + peer:                                     "2: Table: only the host knows a table of that name",
+		"Table = vpn\nTable = auto\n" + peer:                       "2: Table: only the host knows a table of that name",
+		"ExcludedApplications = com.example.a,b.example\n" + peer:  "2: ExcludedApplications: which",
+		peer + "Reserved = [1, 2, 3]\n":                            "5: Reserved: programs for Cloudflare WARP",
+		peer + "Endpoint = 192.0.2.1 : 51820\n":                    "",
 	} {
 		devices, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte("[Interface]\n" + text)}})
 		if err != nil {
