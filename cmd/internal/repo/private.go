@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -48,9 +49,7 @@ func (p *privateKeys) refuse(tunnel string, keys map[string]keyring.PublicKey) e
 // or "" if none is known. Nearly always the metadata shows that k is the right public key.
 func (p *privateKeys) whose(host, tunnel string, k keyring.PublicKey,
 	public func() map[keyring.PublicKey]string) string {
-	v := *p.vault
-	v.Commands = nil // for hints, which look at all keys of the repository; nobody sees these errors
-	meta, err := v.Meta(host, vault.KeyFile(tunnel))
+	meta, err := p.meta(host, tunnel)
 	if err == nil && meta.PublicKey == k {
 		return ""
 	}
@@ -58,10 +57,21 @@ func (p *privateKeys) whose(host, tunnel string, k keyring.PublicKey,
 	if err == nil && meta.PublicKey == derived {
 		return host
 	}
-	if meta, err = v.Meta(host, vault.KeyFile(otherThan(tunnel))); err == nil && meta.PublicKey == derived {
+	if meta, err = p.meta(host, otherThan(tunnel)); err == nil && meta.PublicKey == derived {
 		return host
 	}
 	return public()[derived]
+}
+
+// meta returns the metadata of a key in the vault. There may be thousands of hosts that have none,
+// and nobody sees the error.
+func (p *privateKeys) meta(host, name string) (vault.Meta, error) {
+	v, file := *p.vault, vault.KeyFile(name)
+	v.Commands = nil // for hints, which look at all keys of the repository
+	if !v.Snapshot.Exists(v.Path(host, file)) {
+		return vault.Meta{}, fs.ErrNotExist
+	}
+	return v.Meta(host, file)
 }
 
 // otherThan returns the name of the next key for that of the present one, and vice versa.
