@@ -228,7 +228,7 @@ lab:
 
 setup-test setup-demo setup-bench setup-many: setup-%:
 	@testdata/setup/packages.sh $*
-	@[ $* != test ] || testdata/setup/managers.sh firewalld ifupdown2
+	@[ $* != test ] || testdata/setup/managers.sh firewalld ifupdown2 dhcpcd
 
 clean:
 	rm -rf wgkeys programs dist .lab

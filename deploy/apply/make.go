@@ -41,6 +41,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	findIPsec(p)
 	findNoUplink(p)
 	findMaster(p)
+	findLeased(p)
 	findUnreached(p)
 	findRefused(p)
 	noteOneUplink(p)

@@ -49,6 +49,19 @@ func lookBeside(p *planner) {
 	}
 }
 
+// findLeased finds that a DHCP client has taken the link: dhcpcd, when it is to manage all
+// interfaces, replaces the route that the kernel made with an address of a point-to-point link by
+// its own. It removes that when it ends, 10.1 the address as well, unless it is to be persistent.
+func findLeased(p *planner) {
+	for _, n := range p.view.Networks() {
+		if slices.Contains(p.state.Leased, n) {
+			p.find("a DHCP client has taken %s: the route to %s, INSIDE, is its own, and may go with the address when it ends. Of dhcpcd: "+
+				"echo denyinterfaces %[1]s >>/etc/dhcpcd.conf; systemctl restart dhcpcd; ip route flush dev %[1]s proto dhcp",
+				p.view.Tunnel, n)
+		}
+	}
+}
+
 // findNowhere finds a default route that leads nowhere and is the first one of the main table. The
 // rule suppress_prefixlength 0 does not pass over it, as over one that leads somewhere, since the
 // kernel's answer is an error then (fib_rules_lookup). So the tunnel's table is never asked.

@@ -18,6 +18,7 @@ type State struct {
 	Addresses    []Address      // on the link, without link-local ones
 	Routes       []Route        // through the link, without those the kernel makes itself
 	Connected    []netip.Prefix // routes through the link that the kernel made itself, with addresses
+	Leased       []netip.Prefix // routes through the link that a DHCP client made
 	Elsewhere    []Route        // of other interfaces, within what the tunnel's own addresses and routes cover
 	Rules        []Rule         // of the two kinds that a tunnel can need
 	TakenTables  []int          // that any rule looks into

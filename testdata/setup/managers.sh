@@ -49,6 +49,7 @@ fetch networkd systemd libsystemd-shared dbus-daemon dbus-system-bus-common
 fetch openresolv openresolv
 fetch resolvconf resolvconf
 fetch ifupdown2 ifupdown2
+fetch dhcpcd dhcpcd-base
 fetch ifupdown ifupdown
 fetch NetworkManager network-manager dbus-daemon dbus-system-bus-common
 fetch firewalld firewalld python3-firewall dbus-daemon dbus-system-bus-common

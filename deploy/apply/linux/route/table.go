@@ -60,6 +60,9 @@ func (t *Table) observe(link int, within ranges, others *besides, s *apply.State
 				s.Connected = append(s.Connected, r.Prefix)
 			default:
 				s.Routes = append(s.Routes, r.Route)
+				if r.leased {
+					s.Leased = append(s.Leased, r.Prefix)
+				}
 			}
 		}
 		others.end(&s.Hurdles)
@@ -72,6 +75,7 @@ type foundRoute struct {
 	apply.Route
 	link      int
 	connected bool // made by the kernel itself, with an address
+	leased    bool // made by a DHCP client
 }
 
 // read reads the routes of a family (rtnetlink(7)). It leaves out those of the link's own routes
@@ -93,7 +97,7 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 			return true
 		}
 		r, oif := routeOf(msg, b[msg.Len():])
-		found := foundRoute{r, oif, msg.Protocol == unix.RTPROT_KERNEL}
+		found := foundRoute{r, oif, msg.Protocol == unix.RTPROT_KERNEL, msg.Protocol == unix.RTPROT_DHCP}
 		switch {
 		case r.Table == unix.RT_TABLE_LOCAL:
 		case msg.Type == unix.RTN_UNREACHABLE && r.Metric == apply.UnreachableMetric: // see [Table.ObserveUnreachable]

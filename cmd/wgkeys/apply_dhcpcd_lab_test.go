@@ -1,0 +1,48 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"wgkeys/cmd/internal/labtest"
+)
+
+// TestLabApplyDhcpcd: beside the real dhcpcd that manages all interfaces, as Raspberry Pi OS had it,
+// the host keeps the default route that dhcpcd itself makes of router advertisements. That it takes
+// the tunnel as well is a finding, and what that says to run ends it.
+func TestLabApplyDhcpcd(t *testing.T) {
+	u := labtest.FirstUsers(t)
+	u.Tunnel(fullTunnel)
+	u.Clone()
+	unpackOn(u, u.Shale, "dhcpcd")
+	// There is neither udev nor a DHCP server. What the finding says of systemd is done by hand.
+	const start = "setsid dhcpcd -B >>/run/dhcpcd.log 2>&1 </dev/null &"
+	u.Must(u.Shale, "mkdir -p /var/lib/dhcpcd; printf 'duid\nnodev\nslaac private\npersistent\nnoipv4ll\n' >/etc/dhcpcd.conf; "+start)
+	advertised := func() bool {
+		return strings.Contains(u.Run(u.Shale, "ip -6 route show default").Stdout, "proto ra metric 1002")
+	}
+	u.Until("dhcpcd to make the default route", advertised)
+
+	u.Must(u.Shale, "wgkeys apply")
+	u.Until("dhcpcd to take the tunnel", func() bool { return u.Run(u.Shale, "ip route show dev wg0 proto dhcp").Stdout != "" })
+	u.Must(u.Shale, "wgkeys apply")
+	r := u.Run(u.Shale, "wgkeys plan")
+	_, says, found := strings.Cut(r.Stderr, "Of dhcpcd: ")
+	if r.Code != 0 || r.Stdout != "" || !found {
+		t.Fatalf("plan beside dhcpcd exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	says, _, _ = strings.Cut(says, "\n")
+	says = strings.Replace(says, "systemctl restart dhcpcd", "pkill -o dhcpcd; while pgrep dhcpcd; do sleep 0.1; done; ( "+start+" )", 1)
+	u.Must(u.Shale, says)
+	u.Until("dhcpcd to start", func() bool { return strings.Count(u.Read(u.Shale, "/run/dhcpcd.log"), "Router Advertisement from") > 1 })
+	if r := u.Run(u.Shale, "wgkeys plan"); r.Code != 0 || r.Stdout != "" {
+		t.Errorf("an apply has something to do, exit %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	if !advertised() {
+		t.Errorf("the default route is gone:\n%s", u.Must(u.Shale, "ip -6 route"))
+	}
+	u.Must(u.Shale, "wgkeys down && wgkeys apply && sleep 1")
+	if r := u.Run(u.Shale, "wgkeys plan"); r.Code != 0 || strings.Contains(u.Must(u.Shale, "ip route"), "wg0 proto dhcp") {
+		t.Errorf("dhcpcd takes a new interface, which it is denied: exit %d\n%s", r.Code, r.Stderr)
+	}
+}
