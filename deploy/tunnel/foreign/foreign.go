@@ -77,6 +77,7 @@ type Device struct {
 
 	Forward     bool              // the host forwards between the tunnel and its uplinks
 	Allows      []Left            // the rules behind Forward; see [Device.SettleForward]
+	Between     []Between         // rules about what peers send each other; see [Device.SettleForward]
 	HoldsBack   bool              // a rule that is left out drops packets of the tunnel
 	Masquerade  Masquerade        // which packets get the host's own address
 	Isolate     bool              // peers cannot reach each other
@@ -129,6 +130,14 @@ type Address struct {
 	Pos    Pos
 	Local  netip.Prefix
 	Remote netip.Prefix // zero: none
+}
+
+// A Between is a rule that matches all packets from one peer to another. They are in the order of
+// the chain, in which the first one decides.
+type Between struct {
+	Left  Left // the rule, if it has to be left out
+	IPv6  bool
+	Drops bool // it drops them; otherwise it lets them through
 }
 
 // Masquerade says which packets leave under an address of the host.

@@ -84,7 +84,7 @@ type hook struct {
 	d    *Device
 	at   Pos
 	down bool
-	six  bool // ip -6
+	six  bool // ip -6, or ip6tables
 	left Left // the command, if it has to be left out
 
 	holds bool // it drops packets of the tunnel
@@ -122,6 +122,7 @@ func (h *hook) run(words []string) (why string, ok bool) {
 		return "", true
 	}
 	program := words[0][strings.LastIndexByte(words[0], '/')+1:]
+	h.six = strings.HasPrefix(program, "ip6")
 	if take, ok := programs[program]; ok {
 		return take(h, words[1:])
 	}

@@ -247,7 +247,8 @@ func TestForwardHeldBack(t *testing.T) {
 		{"-i wg0 -d 10.0.0.9 -j ACCEPT; -i wg0 -j DROP", "-i wg0 -j DROP, -i wg0 -d 10.0.0.9 -j ACCEPT"},
 		{"-i wg0 -j REJECT; -m state --state ESTABLISHED -j ACCEPT",
 			"-i wg0 -j REJECT, -m state --state ESTABLISHED -j ACCEPT"},
-		{"-i wg0 -j ACCEPT; -i wg0 -o wg0 -j DROP", ""}, // isolate
+		{"-i wg0 -o wg0 -j DROP; -i wg0 -j ACCEPT", ""},                      // isolate
+		{"-i wg0 -j ACCEPT; -i wg0 -o wg0 -j DROP", "-i wg0 -o wg0 -j DROP"}, // the first decides
 		{"-i wg0 -j ACCEPT; -i eth1 -j DROP", "-i eth1 -j DROP"},
 		{"-i wg0 -j ACCEPT; -P FORWARD DROP", "iptables -P FORWARD DROP, -i wg0 -j ACCEPT"},
 		{"-i wg0 -j ACCEPT; -P FORWARD ACCEPT", "iptables -P FORWARD ACCEPT"},
@@ -266,6 +267,29 @@ func TestForwardHeldBack(t *testing.T) {
 		}
 		if strings.Join(got, ", ") != test.want || !d.Forward {
 			t.Errorf("%s: %q", test.rules, got)
+		}
+	}
+}
+
+// TestIsolateInOrder: peers are kept apart if no rule before that lets their packets through.
+func TestIsolateInOrder(t *testing.T) {
+	for commands, want := range map[string]bool{
+		"iptables -A FORWARD -i wg0 -j ACCEPT; iptables -I FORWARD -i wg0 -o wg0 -j DROP":                        true,
+		"iptables -A FORWARD -i wg0 -j ACCEPT; iptables -I FORWARD 1 -i wg0 -o wg0 -j DROP":                      true,
+		"iptables -A FORWARD -i wg0 -j ACCEPT; iptables -I FORWARD 2 -i wg0 -o wg0 -j DROP":                      false,
+		"iptables -I FORWARD -i wg0 -o wg0 -j DROP; iptables -I FORWARD -o wg0 -j ACCEPT":                        false,
+		"iptables -A FORWARD -i wg0 -o eth0 -j ACCEPT; iptables -A FORWARD -i wg0 -o wg0 -j DROP":                true,
+		"iptables -A FORWARD -i wg0 ! -o wg0 -j ACCEPT; iptables -A FORWARD -i wg0 -o wg0 -j DROP":               true,
+		"iptables -A FORWARD -m state --state ESTABLISHED -j ACCEPT; iptables -A FORWARD -i wg0 -o wg0 -j DROP":  true,
+		"ip6tables -A FORWARD -i wg0 -j ACCEPT; iptables -A FORWARD -i wg0 -o wg0 -j DROP":                       true,
+		"ip6tables -A FORWARD -i wg0 -j ACCEPT; ip6tables -A FORWARD -i wg0 -o wg0 -j DROP":                      false,
+		"iptables -A FORWARD -i wg0 -j ACCEPT && iptables -A FORWARD -i wg0 -o wg0 -j REJECT && echo kept apart": false,
+	} {
+		d := &foreign.Device{Name: "wg0"}
+		d.Hook(foreign.Pos{}, "PostUp", commands)
+		d.SettleForward()
+		if d.Isolate != want || len(d.Left) > 0 == want {
+			t.Errorf("isolate %v, left %v of %s", d.Isolate, d.Left, commands)
 		}
 	}
 }

@@ -18,6 +18,7 @@ type rule struct {
 	port                 bool // --dport is given
 	other                bool // it has an option that is not examined
 	adds                 bool // -A or -I; otherwise -D or -C
+	first                bool // -I, before all other rules
 	checks               bool // -C
 }
 
@@ -46,9 +47,13 @@ func (h *hook) addRule(r rule) (string, bool) {
 		h.d.Forward = true
 		h.left.Why = "a rule that drops other packets is left out, and the two make sense only together"
 		h.d.Allows = append(h.d.Allows[:len(h.d.Allows):len(h.d.Allows)], h.left)
+		if r.between() {
+			h.between(r, false)
+		}
 		return "", true
 	case r.apart():
 		h.d.Isolate = true
+		h.between(r, true)
 		return "", true
 	case r.holdsBack():
 		h.holds = true
@@ -98,8 +103,24 @@ func (r rule) forwards() bool {
 
 // apart reports whether a rule drops packets between any two peers.
 func (r rule) apart() bool {
-	return !r.other && !r.state && r.source == "" && r.dest == "" && r.chain == "FORWARD" && r.in == self &&
-		r.out == self && !r.notOut && (r.target == "DROP" || r.target == "REJECT")
+	return r.between() && r.in == self && r.out == self && (r.target == "DROP" || r.target == "REJECT")
+}
+
+// between reports whether a rule matches all packets from one peer to another.
+func (r rule) between() bool {
+	conditions := r.other || r.state || r.source != "" || r.dest != "" || r.notOut
+	ways := (r.in == self || r.in == "") && (r.out == self || r.out == "") && (r.in == self || r.out == self)
+	return !conditions && ways && r.chain == "FORWARD"
+}
+
+// between records where in the chain a rule is that matches all packets from one peer to another.
+func (h *hook) between(r rule, drops bool) {
+	b := []Between{{h.left, h.six, drops}}
+	if r.first {
+		h.d.Between = slices.Concat(b, h.d.Between)
+		return
+	}
+	h.d.Between = slices.Concat(h.d.Between, b)
 }
 
 // holdsBack reports whether a rule drops packets that come from the tunnel or go into it, or
@@ -117,8 +138,22 @@ func dropsByPolicy(args []string) bool {
 }
 
 // SettleForward leaves out the rules that let packets through, if one is left out that
-// drops others.
+// drops others, and those that keep peers apart behind one that lets their packets through.
 func (d *Device) SettleForward() {
+	apart := false
+	for i, b := range d.Between {
+		through := func(o Between) bool { return o.IPv6 == b.IPv6 && !o.Drops }
+		switch {
+		case !b.Drops:
+		case slices.ContainsFunc(d.Between[:i], through):
+			b.Left.Why = "a rule before it lets these packets through: isolate = true would keep the peers apart"
+			d.Left = append(d.Left, b.Left)
+		default:
+			apart = true
+		}
+	}
+	d.Isolate = d.Isolate && (apart || len(d.Between) == 0)
+	d.Between = nil
 	if d.HoldsBack {
 		d.Left = append(d.Left, d.Allows...)
 	}
@@ -297,6 +332,7 @@ func readRule(args []string) (r rule, ok bool) {
 		case ruleOptions[a] != nil:
 			ruleOptions[a](&r, value, not)
 		case strings.Trim(a, "0123456789") == "": // the rule's number in the chain
+			r.first = r.first && a == "1"
 			continue
 		default:
 			r.other = true
@@ -311,7 +347,7 @@ func readRule(args []string) (r rule, ok bool) {
 var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 	"-t --table":  func(r *rule, value string, _ bool) { r.table = value },
 	"-A --append": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
-	"-I --insert": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
+	"-I --insert": func(r *rule, value string, _ bool) { r.chain, r.adds, r.first = value, true, true },
 	"-D --delete": func(r *rule, value string, _ bool) { r.chain, r.adds = value, false },
 	"-C --check":  func(r *rule, value string, _ bool) { r.chain, r.checks = value, true },
 	"-i --in-interface": func(r *rule, value string, not bool) {

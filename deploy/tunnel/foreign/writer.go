@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/words"
 )
 
 // A Writer writes a file of another program for the host of a view, line by line.
@@ -59,10 +60,10 @@ func (w *Writer) NoteReaders() {
 	slices.Sort(dirs)
 	w.Note("systemd-networkd reads the keys as the user systemd-network, which root's 0600 keeps out:")
 	for _, d := range slices.Compact(dirs) {
-		w.Note("chgrp systemd-network %s && chmod 0710 %[1]s", d)
+		w.Note("chgrp systemd-network %s && chmod 0710 %[1]s", words.ForShell(d))
 	}
 	for _, f := range files {
-		w.Note("chgrp systemd-network %s && chmod 0640 %[1]s", f)
+		w.Note("chgrp systemd-network %s && chmod 0640 %[1]s", words.ForShell(f))
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // connected reports whether p is an IPv4 prefix to which the kernel makes a route for an
 // address, so that another one cannot be added. Those of IPv6 have a metric of their own.
 func connected(v *tunnel.View, p netip.Prefix) bool {
-	return p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
+	return v.Table == 0 && p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
 		far, ok := v.Remotes[a.Addr()]
 		return a.Masked() == p || ok && far.Masked() == p
 	})

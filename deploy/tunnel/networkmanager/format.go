@@ -105,7 +105,9 @@ func (w *writer) allRouted() bool {
 	}
 	maps.DeleteFunc(want, func(_ netip.Prefix, wanted bool) bool { return !wanted })
 	for _, a := range w.View.Addresses {
-		delete(want, a.Masked())
+		if w.View.Table == 0 {
+			delete(want, a.Masked())
+		}
 	}
 	for _, r := range w.View.Routes {
 		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != w.View.Routes[0].Metric {

@@ -174,7 +174,7 @@ func (w *writer) automatic() bool {
 // connected reports whether p is an IPv4 prefix to which the kernel makes a route for an
 // address.
 func connected(v *tunnel.View, p netip.Prefix) bool {
-	return p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
+	return v.Table == 0 && p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
 		far, ok := v.Remotes[a.Addr()]
 		return a.Masked() == p || ok && far.Masked() == p
 	})

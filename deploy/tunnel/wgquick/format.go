@@ -9,6 +9,7 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/words"
 )
 
 // Format writes v for wg-quick. Without secrets it names the host's key files in commands
@@ -69,7 +70,7 @@ func (w *writer) device() {
 	} else {
 		w.Given("FwMark", int(v.FwMark))
 	}
-	if dns := resolvers(v.DNS); len(dns) > 0 {
+	if dns := w.resolvers(); len(dns) > 0 {
 		w.Line("DNS = %s", strings.Join(dns, ", "))
 	}
 	switch {
@@ -80,11 +81,20 @@ func (w *writer) device() {
 	}
 }
 
-// resolvers returns dns without "~.", which stands for every name. wg-quick asks its
-// resolvers for every name anyway (resolvconf -x, in set_dns of wireguard-tools
-// 1.0.20210914), and the apps do not take it for a domain.
-func resolvers(dns []string) []string {
-	return slices.DeleteFunc(slices.Clone(dns), func(d string) bool { return d == "~." })
+// resolvers returns the resolvers and domains without "~.", which stands for every name. wg-quick
+// asks its resolvers for every name anyway (resolvconf -x, in set_dns of wireguard-tools
+// 1.0.20210914). The apps refuse a domain with "~" (InetAddresses.isHostname in
+// wireguard-android), and ask the resolvers for every name, too.
+func (w *writer) resolvers() (dns []string) {
+	for _, d := range w.View.DNS {
+		if !w.commands() {
+			d = strings.TrimPrefix(d, "~")
+		}
+		if d != "~." && d != "." {
+			dns = append(dns, d)
+		}
+	}
+	return dns
 }
 
 // automatic reports whether the routes are those that wg-quick makes by itself.
@@ -92,10 +102,10 @@ func (w *writer) automatic() bool { return foreign.ForAllowedIPs(w.View, nil) }
 
 // keyFiles writes commands that read the keys from their files when the interface is up.
 func (w *writer) keyFiles() {
-	w.Line("PostUp = wg set %%i private-key %s", w.View.PrivateKeyFile)
+	w.Line("PostUp = wg set %%i private-key %s", words.ForShell(w.View.PrivateKeyFile))
 	for i := range w.View.Peers {
 		if p := &w.View.Peers[i]; p.PresharedKeyFile != "" {
-			w.Line("PostUp = wg set %%i peer %s preshared-key %s", p.PublicKey, p.PresharedKeyFile)
+			w.Line("PostUp = wg set %%i peer %s preshared-key %s", p.PublicKey, words.ForShell(p.PresharedKeyFile))
 		}
 	}
 }

@@ -208,7 +208,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 	case "address":
 		p.addresses(at, value)
 	case "dns":
-		d.DNS = append(d.DNS, words(value)...)
+		d.DNS = append(d.DNS, listed(value)...)
 	case "table":
 		p.table(at, value)
 	case "saveconfig":
@@ -224,7 +224,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 }
 
 func (p *parser) addresses(at foreign.Pos, value string) {
-	for _, s := range words(value) {
+	for _, s := range listed(value) {
 		if s == "peer" {
 			p.Wrong(at, "take out this line and the addresses before and after it, and write PostUp = ip address add ADDRESS peer "+
 				"OTHER dev %i", "Address: wg-quick save wrote this word of ip(8) for an address with a far end, and wg-quick up fails with it")
@@ -336,9 +336,9 @@ func (p *parser) other(at foreign.Pos, section, key string, known []string) {
 
 var noBlanks = strings.NewReplacer(" ", "", "\t", "")
 
-// words splits the value of a key that only wg-quick reads, at commas and blanks
+// listed splits the value of a key that only wg-quick reads, at commas and blanks
 // (parse_options in wg-quick's linux.bash).
-func words(value string) []string {
+func listed(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +70,43 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("%s\n%s", d, files[0].Text)
 			}
 		})
+	}
+}
+
+// TestKeyFileQuoted: bash runs the commands that read the keys.
+func TestKeyFileQuoted(t *testing.T) {
+	v := *foreigntest.Views()["server"]
+	v.PrivateKeyFile, v.Peers = "/etc/keys/wg0 (new).key", slices.Clone(v.Peers)
+	v.Peers[0].PresharedKeyFile = "/etc/keys/anna's.psk"
+	files, err := Format(&v, foreign.Secrets{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := Parse(files)
+	if err != nil || devices[0].PrivateKeyFile != v.PrivateKeyFile ||
+		devices[0].Peers[0].PresharedKeyFile != v.Peers[0].PresharedKeyFile {
+		t.Errorf("%v of\n%s", err, files[0].Text)
+	}
+	commands := regexp.MustCompile(`(?m)^PostUp = (wg set .*)$`).FindAllStringSubmatch(string(files[0].Text), -1)
+	for i, path := range []string{v.PrivateKeyFile, v.Peers[0].PresharedKeyFile} {
+		out, err := exec.Command("bash", "-c", "wg() { shift $(($#-1)); printf %s \"$1\"; }; "+commands[i][1]).Output()
+		if err != nil || string(out) != path {
+			t.Errorf("%v, %q of %s", err, out, commands[i][1])
+		}
+	}
+}
+
+// TestDomainOfApp: WireGuard's apps refuse a domain that begins with "~".
+func TestDomainOfApp(t *testing.T) {
+	v := *foreigntest.Views()["full"]
+	v.Unmanaged, v.DNS = true, []string{"10.7.7.1", "~home.example", "lan", "~."}
+	key, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Format(&v, foreign.Secrets{PrivateKey: key})
+	if err != nil || !strings.Contains(string(files[0].Text), "\nDNS = 10.7.7.1, home.example, lan\n") {
+		t.Error(err, "DNS is another")
 	}
 }
 

@@ -150,7 +150,7 @@ func MeaningOf(d *foreign.Device) string {
 	own := map[netip.Prefix]bool{}
 	for _, a := range d.Addresses {
 		m.add("address %s %v", a.Local, a.Remote)
-		own[a.Local.Masked()] = true
+		own[a.Local.Masked()] = d.Table == 0
 	}
 	for _, p := range d.Peers {
 		m.add("peer %s psk file %q endpoint %q keepalive %d", p.PublicKey, p.PresharedKeyFile, p.Endpoint, p.Keepalive)
@@ -235,8 +235,8 @@ func Views() map[string]*tunnel.View {
 		"mark": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", FwMark: 51820,
 			Addresses: prefixes("10.7.7.2/32"), Peers: to("0.0.0.0/0"), Routes: routes("shale", "0.0.0.0/0")},
 		"table": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", FwMark: 0x57, Table: 1000,
-			Addresses: prefixes("10.7.7.2/32"), Peers: to("0.0.0.0/0", "10.7.7.1/32"),
-			Routes: routes("shale", "0.0.0.0/0", "10.7.7.1/32")},
+			Addresses: prefixes("10.7.7.2/24"), Peers: to("0.0.0.0/0", "10.7.7.0/24"),
+			Routes: routes("shale", "0.0.0.0/0", "10.7.7.0/24")},
 		"metric": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key",
 			Addresses: prefixes("10.7.7.2/24"), Peers: to("10.0.0.0/8", "10.7.7.0/24"),
 			Routes: []tunnel.Route{{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Gateway: netip.MustParseAddr("10.7.7.1"),
@@ -319,7 +319,7 @@ func viewOf(d *foreign.Device) (*tunnel.View, foreign.Secrets) {
 	onLink := map[netip.Prefix]bool{}
 	for _, a := range d.Addresses {
 		v.Addresses = append(v.Addresses, a.Local)
-		onLink[a.Local.Masked()] = true
+		onLink[a.Local.Masked()] = d.Table == 0
 	}
 	for i, p := range d.Peers {
 		name := fmt.Sprintf("p%d", i)
