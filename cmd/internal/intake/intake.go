@@ -33,6 +33,12 @@ type Options struct {
 func Files(o Options) ([]*draft.Draft, error) {
 	r := newReader(o)
 	devices, err := r.fromFiles()
+	if err == nil {
+		err = r.names(devices)
+	}
+	if err == nil && o.Tunnel == "" {
+		err = join(devices, o.Names, o.Report)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +49,9 @@ func Files(o Options) ([]*draft.Draft, error) {
 func Running(ctx context.Context, o Options) ([]*draft.Draft, error) {
 	r := newReader(o)
 	devices, err := r.readLive(ctx)
+	if err == nil {
+		err = r.names(devices)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +87,6 @@ func (r *reader) drafts(devices []*foreign.Device) (drafts []*draft.Draft, err e
 	byName := map[string][]*foreign.Device{}
 	var names []string
 	for _, d := range devices {
-		if err := r.name(d); err != nil {
-			return nil, err
-		}
 		if byName[d.Name] == nil {
 			names = append(names, d.Name)
 		}
@@ -94,6 +100,16 @@ func (r *reader) drafts(devices []*foreign.Device) (drafts []*draft.Draft, err e
 		drafts = append(drafts, d)
 	}
 	return drafts, nil
+}
+
+// names decides on the names of all hosts and interfaces.
+func (r *reader) names(devices []*foreign.Device) error {
+	for _, d := range devices {
+		if err := r.name(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // name decides on the names of the device's host and interface.
