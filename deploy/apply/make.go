@@ -29,6 +29,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	}
 	params := &parameters{planner: p, now: sysctls(state.Sysctls).clone(), needs: map[string]bool{}}
 	planSteps(params)
+	noteFiles(params)
 	for _, o := range state.Hurdles.Routes {
 		p.plan.Beside = append(p.plan.Beside, o.Prefix)
 	}

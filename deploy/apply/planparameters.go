@@ -182,3 +182,24 @@ func setIPv6(p *parameters) {
 		p.assign(disableIPv6(p.planner), "0", "the tunnel file says so")
 	}
 }
+
+// noteFiles warns of the host's own files that take away a parameter which the tunnel needs, once
+// they are read again: by sysctl --system, or when a package is upgraded. At boot they come first.
+func noteFiles(p *parameters) {
+	wanted := maps.Clone(p.needs)
+	for name := range p.view.Sysctls {
+		if key, err := tunnel.SysctlPath(name); err == nil {
+			wanted[key] = true
+		}
+	}
+	for _, f := range p.state.Files {
+		for _, d := range append(p.now.sideEffects(f.Key, f.Value), SideEffect{Key: f.Key, Set: f.Value}) {
+			if !wanted[d.Key] || same(d.Set, p.now[d.Key]) {
+				continue
+			}
+			p.note("%s:%d sets %s=%s: when it is read again, as by sysctl --system, %s is no longer %s, which the tunnel needs. Take the line out",
+				f.File, f.Line, sysctlName(f.Key), words.ForShell(f.Value), sysctlName(d.Key), p.now[d.Key])
+			break
+		}
+	}
+}

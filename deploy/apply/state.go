@@ -34,6 +34,7 @@ type State struct {
 	Uplinks  []Uplink          // interfaces with a default route
 	Learned  []string          // interfaces with an IPv6 address for a time, as from router advertisements
 	Sysctls  map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
+	Files    []FileSetting     // of Sysctls, by the host's own files
 	KeyFiles map[string]KeyFile
 	Hurdles  Hurdles
 	Needs    map[string]string // who has come to need a parameter that is in the journal as it is
@@ -75,6 +76,15 @@ type State struct {
 
 	// Translated are those whose packets leave as IPv6, by the link that makes them so.
 	Translated map[netip.Addr]string
+}
+
+// A FileSetting is what a file of sysctl.d(5) sets a kernel parameter to. If several do, it is the one
+// that counts.
+type FileSetting struct {
+	File  string
+	Line  int
+	Key   string // its path below /proc/sys
+	Value string
 }
 
 // A FamilyTable is a routing table of one family.

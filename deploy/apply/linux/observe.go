@@ -62,6 +62,7 @@ func (o observation) read(ctx context.Context, entries journal.Entries) error {
 		return err
 	}
 	needs.Observe(o.k.nl, RunDir, o.name, o.s, o.view, o.few)
+	needs.ObserveFiles(o.s, o.view)
 	observeThreads(o.k.sys, o.name, o.view, o.s)
 	if o.view == nil {
 		return nil

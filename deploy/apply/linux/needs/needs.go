@@ -4,7 +4,6 @@ package needs
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -81,12 +80,7 @@ const (
 // parameter.
 func sysctlFiles(keys map[string]bool, now map[string]string) Signs {
 	found := Signs{}
-	files := []string{"/etc/sysctl.conf"}
-	for _, dir := range []string{"/etc", "/run", "/usr/local/lib", "/usr/lib"} {
-		in, _ := filepath.Glob(dir + "/sysctl.d/*.conf") // the pattern is valid
-		files = append(files, in...)
-	}
-	for _, file := range files {
+	for _, file := range sysctlPaths() {
 		text, _ := os.ReadFile(file)
 		for _, key := range setBy(string(text), keys, now) {
 			found[key] = append(found[key], "what wrote "+file)
@@ -99,9 +93,8 @@ func sysctlFiles(keys map[string]bool, now map[string]string) Signs {
 // their present values.
 func setBy(text string, keys map[string]bool, now map[string]string) (set []string) {
 	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "-"), "=")
-		key, err := tunnel.SysctlPath(strings.TrimSpace(name))
-		if ok && err == nil && keys[key] && strings.TrimSpace(value) == now[key] && !slices.Contains(set, key) {
+		key, value, ok := assignment(line)
+		if ok && keys[key] && value == now[key] && !slices.Contains(set, key) {
 			set = append(set, key)
 		}
 	}
