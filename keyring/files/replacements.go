@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Replacements are many files below a folder on this host. If the folder exists, each of them is
@@ -32,10 +33,13 @@ type Replacements struct {
 
 // NewReplacements begins some below dir. Missing folders above it are made.
 func NewReplacements(dir string) (*Replacements, error) {
+	if dir == "" { // which is not the working folder
+		return nil, syscall.ENOENT
+	}
 	r := &Replacements{path: filepath.Clean(dir), own: ofProcess()}
 	r.at = r.path
-	_, err := os.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) && dir != "" {
+	_, err := os.Lstat(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
 		err = r.makeBeside()
 	}
 	if err == nil {

@@ -208,6 +208,24 @@ func TestReplacementsRefused(t *testing.T) {
 	}
 }
 
+// TestReplacementsAbove: ".." in a path is what is written before it, as for the files in the folder,
+// whether it exists or not.
+func TestReplacementsAbove(t *testing.T) {
+	top := t.TempDir()
+	for range 2 {
+		r, err := NewReplacements(top + "/none/../new")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Add("a", nil, 0o600), r.Commit(), r.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := tree(t, top); got != "new/a -rw------- \n" {
+		t.Errorf("there is %s", got)
+	}
+}
+
 // TestReplacementsLink: a link to a folder is one.
 func TestReplacementsLink(t *testing.T) {
 	top := t.TempDir()
