@@ -84,6 +84,9 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 		m.endpoint(h)
 		m.mute(h)
 	}
+	if err := m.unmet(); err != nil {
+		return nil, err
+	}
 	m.list = slices.DeleteFunc(m.list, func(h *host) bool { return h.d == nil && len(h.mentions) == 0 })
 	for _, h := range m.list {
 		for _, a := range h.own() {
@@ -357,13 +360,43 @@ func (m *maker) mute(h *host) {
 		return
 	}
 	h.reachable = false
+	m.part(h, "it has no Endpoint, and without a ListenPort nobody knows where this host is: wg show "+m.Tunnel+
+		" listen-port has the one that it may have kept", func(e *entry) bool { return e.p.Endpoint == "" && e.peer.d == nil })
+}
+
+// unmet drops peers that have files of their own if nobody knows where either of the two is. In
+// a full mesh, hosts that only connect to others have each other as peers, too. It is an error if a
+// host has no other peer.
+func (m *maker) unmet() error {
+	known := func(h *host) bool { return h.endpoint != "" || h.reachable }
+	var alone []*host
+	for _, h := range m.list {
+		if h.d == nil || known(h) || len(h.entries) == 0 {
+			continue
+		}
+		m.part(h, "neither of the two has an Endpoint in any file, so they cannot find each other",
+			func(e *entry) bool { return e.peer.d != nil && !known(e.peer) })
+		if len(h.entries) == 0 {
+			alone = append(alone, h)
+		}
+	}
+	for _, h := range alone {
+		if len(h.mentions) == 0 {
+			return fault.NewLine("no peer finds host "+h.name+" of", h.d.Pos.File, h.d.Pos.Line,
+				"no file has an Endpoint for it, or for a peer of it", "write Endpoint = ADDRESS:PORT into [Peer] of one of the files")
+		}
+	}
+	return nil
+}
+
+// part removes entries of h, and the preshared keys that they share with it.
+func (m *maker) part(h *host, why string, removes func(*entry) bool) {
 	gone := map[[2]string]bool{}
 	h.entries = slices.DeleteFunc(h.entries, func(e *entry) bool {
-		if e.p.Endpoint != "" || e.peer.d != nil {
+		if !removes(e) {
 			return false
 		}
-		m.leave(e.p.Pos, "[Peer] "+e.peer.name, "it has no Endpoint, and without a ListenPort nobody knows where this host is: "+
-			"wg show "+m.Tunnel+" listen-port has the one that it may have kept")
+		m.leave(e.p.Pos, "[Peer] "+e.peer.name, why)
 		e.peer.mentions = slices.DeleteFunc(e.peer.mentions, func(o *entry) bool { return o == e })
 		gone[[2]string{min(h.name, e.peer.name), max(h.name, e.peer.name)}] = true
 		return true

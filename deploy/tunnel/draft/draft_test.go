@@ -222,6 +222,27 @@ func TestMute(t *testing.T) {
 	}
 }
 
+// TestUnmet: two hosts of a mesh that only connect to others are no peers of each other.
+func TestUnmet(t *testing.T) {
+	hub, a, b := device(t, "hub", "10.0.0.1/32"), device(t, "a", "10.0.0.2/32"), device(t, "b", "10.0.0.3/32")
+	hub.ListenPort = 51820
+	hub.Peers = []foreign.Peer{peer(a, 8, "10.0.0.2/32"), peer(b, 12, "10.0.0.3/32")}
+	for d, other := range map[*foreign.Device]*foreign.Device{a: b, b: a} {
+		d.Peers = []foreign.Peer{peer(hub, 18, "10.0.0.1/32"), peer(other, 22, other.Addresses[0].Local.String())}
+		d.Peers[0].Endpoint = "192.0.2.1:51820"
+	}
+	d, err := draft.Make([]*foreign.Device{hub, a, b})
+	if err != nil || len(d.Left) != 2 || strings.Count(left(d), "neither of the two has an Endpoint") != 2 ||
+		strings.Contains(string(d.Text), "peer.") {
+		t.Errorf("%v\n%v", err, d)
+	}
+	a.Peers, b.Peers = a.Peers[1:], b.Peers[1:]
+	if _, err := draft.Make([]*foreign.Device{a, b}); err == nil ||
+		!strings.Contains(err.Error(), "no file has an Endpoint for it") {
+		t.Error(err)
+	}
+}
+
 // TestLeftOutEndpoint: if the endpoint of a peer is left out, the peer connects to the
 // host, if that is reachable. An address with a zone is such an endpoint.
 func TestLeftOutEndpoint(t *testing.T) {
