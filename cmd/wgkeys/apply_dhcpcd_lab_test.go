@@ -24,7 +24,9 @@ func TestLabApplyDhcpcd(t *testing.T) {
 	u.Until("dhcpcd to make the default route", advertised)
 
 	u.Must(u.Shale, "wgkeys apply")
-	u.Until("dhcpcd to take the tunnel", func() bool { return u.Run(u.Shale, "ip route show dev wg0 proto dhcp").Stdout != "" })
+	u.Until("dhcpcd to take the tunnel", func() bool {
+		return u.Run(u.Shale, "ip route show dev wg0 proto dhcp").Stdout != ""
+	})
 	u.Must(u.Shale, "wgkeys apply")
 	r := u.Run(u.Shale, "wgkeys plan")
 	_, says, found := strings.Cut(r.Stderr, "Of dhcpcd: ")
@@ -32,9 +34,12 @@ func TestLabApplyDhcpcd(t *testing.T) {
 		t.Fatalf("plan beside dhcpcd exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	says, _, _ = strings.Cut(says, "\n")
-	says = strings.Replace(says, "systemctl restart dhcpcd", "pkill -o dhcpcd; while pgrep dhcpcd; do sleep 0.1; done; ( "+start+" )", 1)
+	const restart = "pkill -o dhcpcd; while pgrep dhcpcd; do sleep 0.1; done; ( " + start + " )"
+	says = strings.Replace(says, "systemctl restart dhcpcd", restart, 1)
 	u.Must(u.Shale, says)
-	u.Until("dhcpcd to start", func() bool { return strings.Count(u.Read(u.Shale, "/run/dhcpcd.log"), "Router Advertisement from") > 1 })
+	u.Until("dhcpcd to start", func() bool {
+		return strings.Count(u.Read(u.Shale, "/run/dhcpcd.log"), "Router Advertisement from") > 1
+	})
 	if r := u.Run(u.Shale, "wgkeys plan"); r.Code != 0 || r.Stdout != "" {
 		t.Errorf("an apply has something to do, exit %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}

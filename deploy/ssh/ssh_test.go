@@ -189,7 +189,8 @@ func TestBanner(t *testing.T) {
 	}
 	s := sshtest.Start(t, sshtest.Config{Lines: []string{"Banner " + banner}})
 	for command, want := range map[string]struct{ seen, err string }{
-		"echo " + ssh.Begins + " >&2; echo no >&2; exit 3": {"no\n", `the command failed on host "shale": no (exit status 3)`},
+		"echo " + ssh.Begins + " >&2; echo no >&2; exit 3": {"no\n",
+			`the command failed on host "shale": no (exit status 3)`},
 		"exit 3": {"No trespassing\n", `the command failed on host "shale": No trespassing (exit status 3)`},
 	} {
 		var seen bytes.Buffer

@@ -31,8 +31,8 @@ func TestSetBy(t *testing.T) {
 // TestInOrder: a file of /etc takes the place of one of the same name, names decide between folders,
 // and /etc/sysctl.conf comes last.
 func TestInOrder(t *testing.T) {
-	got := inOrder([]string{"/etc/sysctl.conf", "/etc/sysctl.d/50-b.conf", "/etc/sysctl.d/90-a.conf", "/run/sysctl.d/10-r.conf",
-		"/usr/lib/sysctl.d/50-b.conf", "/usr/lib/sysctl.d/60-c.conf"})
+	got := inOrder([]string{"/etc/sysctl.conf", "/etc/sysctl.d/50-b.conf", "/etc/sysctl.d/90-a.conf",
+		"/run/sysctl.d/10-r.conf", "/usr/lib/sysctl.d/50-b.conf", "/usr/lib/sysctl.d/60-c.conf"})
 	want := []string{"/run/sysctl.d/10-r.conf", "/etc/sysctl.d/50-b.conf", "/usr/lib/sysctl.d/60-c.conf",
 		"/etc/sysctl.d/90-a.conf", "/etc/sysctl.conf"}
 	if !slices.Equal(got, want) {
