@@ -297,11 +297,12 @@ func (PresharedKey) GobEncode() ([]byte, error)     { return nil, errSecret }
 
 // HoldsKey reports whether somewhere in s is what has the form of a key as wg(8) writes it: 43
 // characters of base64 and an equals sign. It may be a private one that was pasted there.
-func HoldsKey(s string) bool {
+func HoldsKey[T string | []byte](s T) bool {
+	const before = spelledLen - len("=")
 	run := 0
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s) && i-run+before < len(s); i++ { // as long as there is room for one
 		switch c := s[i]; {
-		case c == '=' && run >= base64.RawStdEncoding.EncodedLen(wgtypes.KeyLen):
+		case c == '=' && run >= before:
 			return true
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
 			run++

@@ -46,10 +46,11 @@ func readFile(fsys fs.FS, name string, left int) ([]byte, error) {
 }
 
 // tooMuch returns where a file exceeds the bounds, and what it has too much of; -1 for a
-// normal file. It knows TOML's comments and strings only: to count too few values, or too
-// many, matters only for the bound, and the parser decides what is TOML.
-func tooMuch(text []byte) (offset int, what string) {
-	values, parts := 0, 0
+// normal file, and then how many values it has. It knows TOML's comments and strings only: to
+// count too few values, or too many, matters only for the bound, and the parser decides what is
+// TOML.
+func tooMuch(text []byte) (offset, values int, what string) {
+	parts := 0
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '#':
@@ -62,15 +63,15 @@ func tooMuch(text []byte) (offset int, what string) {
 				continue
 			}
 			if values++; values > maxValues {
-				return i, fmt.Sprintf("a file has more than %d values", maxValues)
+				return i, values, fmt.Sprintf("a file has more than %d values", maxValues)
 			}
 		case '.':
 			if parts++; parts >= maxParts {
-				return i, fmt.Sprintf("a key has more than %d parts", maxParts)
+				return i, values, fmt.Sprintf("a key has more than %d parts", maxParts)
 			}
 		}
 	}
-	return -1, ""
+	return -1, values, ""
 }
 
 // quotedLength is the length of the string that text begins with, including its quotes

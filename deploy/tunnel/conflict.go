@@ -9,11 +9,10 @@ import (
 // would silently move it to the one that is set last (wireguard_allowedips_insert in
 // Linux's drivers/net/wireguard/allowedips.c).
 //
-// Without allowed_ips of a pair this needs a prefix that two hosts have, so for most
+// Without allowed_ips of a pair this needs a prefix that is claimed twice, so for most
 // tunnels it is enough to check that. Only the first host with such a conflict is reported,
 // since the others have the same one.
-func (l *linter) sharedPrefixes() {
-	shared := l.claimedTwice()
+func (l *linter) sharedPrefixes(shared bool) {
 	for _, h := range l.t.sorted {
 		if (shared || h.overrides()) && l.conflicts(h) {
 			return
@@ -21,9 +20,10 @@ func (l *linter) sharedPrefixes() {
 	}
 }
 
-func (l *linter) claimedTwice() bool {
-	seen := make(unique[netip.Prefix], len(l.t.sorted))
-	for _, h := range l.t.sorted {
+// claimedTwice reports whether two hosts, or one host twice, have the same address or prefix.
+func (t *Tunnel) claimedTwice() bool {
+	seen := make(unique[netip.Prefix], len(t.sorted))
+	for _, h := range t.sorted {
 		for _, c := range h.claims {
 			if seen.add(c.val, "") != nil {
 				return true

@@ -5,39 +5,59 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"sync"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/parallel"
 )
 
 // View derives the configuration of host. The keys are the public keys of the tunnel's
 // hosts by name; those of host and of all its peers must be present.
 func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, error) {
-	return t.Views(keys)(host)
+	return t.Views(func(host string) keyring.PublicKey { return keys[host] })(host)
 }
 
 // Views returns [Tunnel.View] for each host with the same keys, which are compared with
-// each other once: for a thousand hosts that was half of the time.
-func (t *Tunnel) Views(keys map[string]keyring.PublicKey) func(host string) (*View, error) {
-	twice := usedTwice(t, keys)
-	return func(host string) (*View, error) { return viewOf(t, host, keys, twice) }
+// each other once: for a thousand hosts that was half of the time. Key returns the key of a
+// host, and may be called for several at the same time.
+func (t *Tunnel) Views(key func(host string) keyring.PublicKey) func(host string) (*View, error) {
+	own := make([]keyring.PublicKey, len(t.sorted))
+	parts := parallel.Ranges(len(own), fewHosts)
+	parallel.Each(len(parts), func(n int) {
+		for i := parts[n].From; i < parts[n].To; i++ {
+			own[i] = key(t.sorted[i].name)
+		}
+	})
+	twice := sync.OnceValue(func() []error { return usedTwice(t, own) })
+	return func(host string) (*View, error) { return viewOf(t, host, own, twice) }
 }
 
-// viewOf is [Tunnel.View] with the keys that two hosts have.
-func viewOf(t *Tunnel, host string, keys map[string]keyring.PublicKey, twice []error) (*View, error) {
+// viewOf is [Tunnel.View] with the keys of all hosts, in the order of t.sorted, and the errors
+// about those that two hosts have.
+func viewOf(t *Tunnel, host string, keys []keyring.PublicKey, twice func() []error) (v *View, err error) {
 	h, err := t.host(host)
 	if err != nil {
 		return nil, err
 	}
 	peers := t.peers(h)
-	if err := join(append(missingKeys(t, h, peers, keys), twice...)); err != nil {
+	missing := missingKeys(t, h, peers, keys)
+	if len(missing) == 0 {
+		parallel.Do(func() { v = derive(t, h, peers, keys) }, func() { twice() })
+	}
+	if err := join(append(missing, twice()...)); err != nil {
 		return nil, err
 	}
+	return v, nil
+}
+
+// derive makes the view of h, with the keys of all hosts.
+func derive(t *Tunnel, h *host, peers []*host, keys []keyring.PublicKey) *View {
 	v := &View{
 		Tunnel:         t.Name,
 		Host:           h.name,
 		About:          h.forPeople(),
-		PublicKey:      keys[h.name],
+		PublicKey:      keys[h.at],
 		PrivateKeyFile: t.privateKeyFile(h),
 		ListenPort:     t.listenPortOf(h),
 		MTU:            first(h.mtu, t.mtu).val,
@@ -53,10 +73,7 @@ func viewOf(t *Tunnel, host string, keys map[string]keyring.PublicKey, twice []e
 	v.MasqueradeTunnel = h.masquerade.val.tunnel
 	v.Addresses, v.Remotes = h.ownAddresses(), h.remotes()
 	v.Through = through(h, peers)
-	v.Peers = slices.Grow(v.Peers, len(peers))
-	for _, peer := range peers {
-		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
-	}
+	parallel.Do(func() { v.Peers = t.entries(h, peers, keys) }, func() { v.Routes = t.routes(h, peers, v) })
 	for _, s := range h.sysctls {
 		if v.Sysctls == nil {
 			v.Sysctls = make(map[string]string, len(h.sysctls))
@@ -72,8 +89,7 @@ func viewOf(t *Tunnel, host string, keys map[string]keyring.PublicKey, twice []e
 	for _, d := range h.dns.vals {
 		v.DNS = append(v.DNS, d.val)
 	}
-	v.Routes = t.routes(h, peers, v)
-	return v, nil
+	return v
 }
 
 func (h *host) forPeople() About { return About{h.description.val, h.unmanaged()} }
@@ -130,10 +146,10 @@ func (h *host) remotes() map[netip.Addr]netip.Prefix {
 }
 
 // missingKeys refuses if the public key of h or of one of its peers is missing.
-func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.PublicKey) (errs []error) {
+func missingKeys(t *Tunnel, h *host, peers []*host, keys []keyring.PublicKey) (errs []error) {
 	var missing, toMake []string
 	for _, o := range append([]*host{h}, peers...) {
-		if keys[o.name].IsZero() {
+		if keys[o.at].IsZero() {
 			missing = append(missing, o.name)
 			if !o.unmanaged() {
 				toMake = append(toMake, o.name)
@@ -153,10 +169,13 @@ func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.Publ
 }
 
 // usedTwice refuses a key that two hosts have.
-func usedTwice(t *Tunnel, keys map[string]keyring.PublicKey) (errs []error) {
+func usedTwice(t *Tunnel, keys []keyring.PublicKey) (errs []error) {
+	if allDiffer(keys) {
+		return nil
+	}
 	owner := make(map[keyring.PublicKey]string, len(keys))
-	for _, h := range t.sorted {
-		k := keys[h.name]
+	for i, h := range t.sorted {
+		k := keys[i]
 		if k.IsZero() {
 			continue
 		}
@@ -170,17 +189,40 @@ func usedTwice(t *Tunnel, keys map[string]keyring.PublicKey) (errs []error) {
 	return errs
 }
 
+// allDiffer reports whether no key is there twice; the zero key is none.
+func allDiffer(keys []keyring.PublicKey) bool {
+	some, seen := 0, make(unique[keyring.PublicKey], len(keys))
+	for _, k := range keys {
+		if !k.IsZero() {
+			some++
+			seen[k] = struct{}{}
+		}
+	}
+	return len(seen) == some
+}
+
 func pubFile(host, tunnel string) string { return path.Join("keyring", host, tunnel+".pub") }
 
-// peer derives h's entry of its peer.
-func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
+// entries derives h's entries of its peers.
+func (t *Tunnel) entries(h *host, peers []*host, keys []keyring.PublicKey) []Peer {
+	if len(peers) == 0 {
+		return nil
+	}
+	list, room := make([]Peer, len(peers)), make([]netip.Prefix, 0, len(peers)) // at once, for ten thousand
+	for i, peer := range peers {
+		list[i] = t.peer(h, peer, keys[peer.at], &room)
+	}
+	return list
+}
+
+// peer derives h's entry of its peer. Its allowed IPs go into room, if there is some.
+func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey, room *[]netip.Prefix) Peer {
 	pair := h.pair(peer.name)
 	p := Peer{
-		Name:       peer.name,
-		About:      peer.forPeople(),
-		PublicKey:  key,
-		Keepalive:  first(pair.keepalive, h.keepalive, t.keepalive).val,
-		AllowedIPs: []netip.Prefix{},
+		Name:      peer.name,
+		About:     peer.forPeople(),
+		PublicKey: key,
+		Keepalive: first(pair.keepalive, h.keepalive, t.keepalive).val,
 	}
 	if e := endpointOf(h, peer); e.given() {
 		p.Endpoint = e.val.withPort(t.listenPortOf(peer))
@@ -188,10 +230,12 @@ func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
 	if t.hasPSK(h, peer) {
 		p.PresharedKeyFile = t.pskFile(h, peer)
 	}
+	from := len(*room)
 	for _, c := range allowed(h, peer) {
-		p.AllowedIPs = append(p.AllowedIPs, c.val)
+		*room = append(*room, c.val)
 	}
-	slices.SortFunc(p.AllowedIPs, netip.Prefix.Compare)
+	p.AllowedIPs = slices.Clip((*room)[from:])
+	slices.SortFunc(p.AllowedIPs, compareMasked)
 	return p
 }
 
@@ -222,9 +266,21 @@ func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 		}
 	}
 	slices.SortFunc(routes, func(a, b Route) int {
-		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Peer, b.Peer))
+		if c := compareMasked(a.Prefix, b.Prefix); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Peer, b.Peer)
 	})
 	return routes
+}
+
+// compareMasked is [netip.Prefix.Compare] for prefixes without host bits, as those of routes
+// are. That one masks both each time, which takes several times as long.
+func compareMasked(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Bits(), b.Bits())
 }
 
 // sources returns the INSIDE prefixes of the peers, sorted, without a default route, which

@@ -45,6 +45,7 @@ func (t *Tunnel) connect() graph {
 		listed:   map[[2]string]pos{},
 		aimedAt:  map[string]bool{},
 	}
+	g.all.open, g.managed.open = make([]*host, 0, len(t.sorted)), make([]*host, 0, len(t.sorted))
 	for _, h := range t.sorted {
 		for peer, p := range h.pairs {
 			g.aimedAt[peer] = g.aimedAt[peer] || p.endpoint.given()

@@ -9,6 +9,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/parallel"
 )
 
 // The limits of values.
@@ -35,48 +36,60 @@ var tunnelKeys = keys[Tunnel]{
 
 // hostKeys are the keys of [hosts.NAME].
 var hostKeys = keys[host]{
-	"managed":   func(r *reader, h *host, n *node) { h.managed = r.bool(n) },
-	"reachable": func(r *reader, h *host, n *node) { h.reachable = r.bool(n) },
-	"description": func(r *reader, h *host, n *node) {
-		h.description = text(r, n, "a line of text in quotes", checked(checkDescription))
-	},
-	"tags": func(r *reader, h *host, n *node) {
-		h.tags = texts(r, n, "a word in quotes", checked(checkTag))
-	},
-	"ssh": func(r *reader, h *host, n *node) {
-		h.ssh = text(r, n, "a destination for ssh in quotes", checked(checkSSH))
-	},
-	"endpoint": func(r *reader, h *host, n *node) {
-		h.endpoint = readEndpoints(r, n)
-	},
+	"managed":     func(r *reader, h *host, n *node) { h.managed = r.bool(n) },
+	"reachable":   func(r *reader, h *host, n *node) { h.reachable = r.bool(n) },
+	"endpoint":    func(r *reader, h *host, n *node) { h.endpoint = readEndpoints(r, n) },
 	"addresses":   func(r *reader, h *host, n *node) { h.addresses = prefixes(r, n, parseAddress) },
 	"routes":      func(r *reader, h *host, n *node) { h.routes = prefixes(r, n, parseRoute) },
-	"forward":     func(r *reader, h *host, n *node) { h.forward = r.bool(n) },
 	"listen_port": func(r *reader, h *host, n *node) { h.listenPort = r.int(n, 0, max16) },
-	"mtu":         func(r *reader, h *host, n *node) { h.mtu = r.int(n, minMTU4, max16) },
 	"keepalive":   func(r *reader, h *host, n *node) { h.keepalive = r.int(n, 0, max16) },
-	"psk":         func(r *reader, h *host, n *node) { h.psk = r.bool(n) },
-	"gateway": func(r *reader, h *host, n *node) {
+	"sysctls":     func(r *reader, h *host, n *node) { r.sysctls(h, n, "") },
+	"peer":        func(r *reader, h *host, n *node) { r.pairs(h, n) },
+
+	"description": ofRest(func(r *reader, h *rest, n *node) {
+		h.description = text(r, n, "a line of text in quotes", checked(checkDescription))
+	}),
+	"tags": ofRest(func(r *reader, h *rest, n *node) {
+		h.tags = texts(r, n, "a word in quotes", checked(checkTag))
+	}),
+	"ssh": ofRest(func(r *reader, h *rest, n *node) {
+		h.ssh = text(r, n, "a destination for ssh in quotes", checked(checkSSH))
+	}),
+	"forward": ofRest(func(r *reader, h *rest, n *node) { h.forward = r.bool(n) }),
+	"mtu":     ofRest(func(r *reader, h *rest, n *node) { h.mtu = r.int(n, minMTU4, max16) }),
+	"psk":     ofRest(func(r *reader, h *rest, n *node) { h.psk = r.bool(n) }),
+	"gateway": ofRest(func(r *reader, h *rest, n *node) {
 		h.gateway = text(r, n, "an INSIDE address in quotes", parseGateway)
-	},
-	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = readMasquerade(r, n) },
-	"isolate":     func(r *reader, h *host, n *node) { h.isolate = r.bool(n) },
-	"boot":        func(r *reader, h *host, n *node) { h.boot = r.bool(n) },
-	"kill_switch": func(r *reader, h *host, n *node) { h.killSwitch = r.bool(n) },
-	"ipv6":        func(r *reader, h *host, n *node) { h.ipv6 = r.bool(n) },
-	"dns": func(r *reader, h *host, n *node) {
+	}),
+	"masquerade":  ofRest(func(r *reader, h *rest, n *node) { h.masquerade = readMasquerade(r, n) }),
+	"isolate":     ofRest(func(r *reader, h *rest, n *node) { h.isolate = r.bool(n) }),
+	"boot":        ofRest(func(r *reader, h *rest, n *node) { h.boot = r.bool(n) }),
+	"kill_switch": ofRest(func(r *reader, h *rest, n *node) { h.killSwitch = r.bool(n) }),
+	"ipv6":        ofRest(func(r *reader, h *rest, n *node) { h.ipv6 = r.bool(n) }),
+	"dns": ofRest(func(r *reader, h *rest, n *node) {
 		h.dns = texts(r, n, "an address or a domain in quotes", checked(checkDNS))
-	},
-	"ndp_proxy":        func(r *reader, h *host, n *node) { h.ndpProxy = r.bool(n) },
-	"sysctls":          func(r *reader, h *host, n *node) { r.sysctls(h, n, "") },
-	"fwmark":           func(r *reader, h *host, n *node) { h.fwmark = r.int(n, 0, max32) },
-	"table":            func(r *reader, h *host, n *node) { h.table = r.routingTable(n) },
-	"metric":           func(r *reader, h *host, n *node) { h.metric = r.int(n, 0, max32) },
-	"private_key_file": func(r *reader, h *host, n *node) { h.privateKeyFile = r.keyFile(n) },
-	"peers": func(r *reader, h *host, n *node) {
+	}),
+	"ndp_proxy":        ofRest(func(r *reader, h *rest, n *node) { h.ndpProxy = r.bool(n) }),
+	"fwmark":           ofRest(func(r *reader, h *rest, n *node) { h.fwmark = r.int(n, 0, max32) }),
+	"table":            ofRest(func(r *reader, h *rest, n *node) { h.table = r.routingTable(n) }),
+	"metric":           ofRest(func(r *reader, h *rest, n *node) { h.metric = r.int(n, 0, max32) }),
+	"private_key_file": ofRest(func(r *reader, h *rest, n *node) { h.privateKeyFile = r.keyFile(n) }),
+	"peers": ofRest(func(r *reader, h *rest, n *node) {
 		h.peers = texts(r, n, "a host's name in quotes", checked(keyring.CheckHost))
-	},
-	"peer": func(r *reader, h *host, n *node) { r.pairs(h, n) },
+	}),
+}
+
+// ofRest reads one of the rest of a host's settings.
+func ofRest(read func(*reader, *rest, *node)) func(*reader, *host, *node) {
+	return func(r *reader, h *host, n *node) { read(r, h.more(), n) }
+}
+
+// more returns the rest of the settings of h, to write to.
+func (h *host) more() *rest {
+	if h.rest == &unsaid {
+		h.rest = new(rest)
+	}
+	return h.rest
 }
 
 // pairKeys are the keys of [hosts.NAME.peer.OTHER].
@@ -99,22 +112,42 @@ func Keys() (top, host, pair []string) {
 	return slices.Sorted(maps.Keys(tunnelKeys)), slices.Sorted(maps.Keys(hostKeys)), slices.Sorted(maps.Keys(pairKeys))
 }
 
+// fewHosts is how many hosts are worth a goroutine.
+const fewHosts = 500
+
 func (r *reader) hosts(t *Tunnel, n *node) {
 	if !r.is(n, "a table of hosts", unstable.Table) {
 		return
 	}
-	t.hosts, t.sorted = make(map[string]*host, len(n.vals)), make([]*host, 0, len(n.vals))
 	all := make([]host, len(n.vals)) // at once: one by one takes several times as long
-	for i, at := range n.vals {
-		if err := keyring.CheckHost(at.name); err != nil {
-			r.add(at.pos, "", "no host can be named %s: %v", shown(at.name), err)
-			continue
+	parts := parallel.Ranges(len(all), fewHosts)
+	readers := make([]reader, len(parts))
+	parallel.Each(len(parts), func(i int) {
+		own := &readers[i]
+		own.t, own.known = r.t, r.known
+		for k := parts[i].From; k < parts[i].To; k++ {
+			own.host(&all[k], n.vals[k])
 		}
-		h := &all[i]
-		h.pos, h.name = at.pos, at.name
-		readTable(r, at, h, hostKeys)
-		t.hosts[h.name], t.sorted = h, append(t.sorted, h)
+	})
+	for i := range readers {
+		r.join(&readers[i].problems)
 	}
+	t.sorted = make([]*host, 0, len(all))
+	for i := range all {
+		if h := &all[i]; h.given() {
+			t.sorted = append(t.sorted, h)
+		}
+	}
+}
+
+// host reads the table of a host into h, unless no host can have its name.
+func (r *reader) host(h *host, at *node) {
+	if err := keyring.CheckHost(at.name); err != nil {
+		r.add(at.pos, "", "no host can be named %s: %v", shown(at.name), err)
+		return
+	}
+	h.pos, h.name, h.rest = at.pos, at.name, &unsaid
+	readTable(r, at, h, hostKeys)
 }
 
 func (r *reader) pairs(h *host, n *node) {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"wgkeys/keyring/parallel"
 )
 
 // A linter finds what is spelled right and cannot work.
@@ -25,7 +27,7 @@ func (l *linter) lint() {
 		l.hostNames(h)
 		l.mtu(h.mtu)
 	}
-	for _, step := range []func(){l.pairs, l.addresses, l.prefixes} {
+	for _, step := range []func(){l.pairs, l.prefixes} {
 		if len(l.list) > 0 {
 			return
 		}
@@ -66,8 +68,16 @@ func (l *linter) pairs() {
 }
 
 func (l *linter) prefixes() {
-	l.endpoints()
-	l.sharedPrefixes()
+	outside := linter{t: l.t, main: l.main}
+	var twice bool
+	parallel.Do(func() { twice = l.t.claimedTwice() }, outside.endpoints)
+	if twice {
+		if l.addresses(); len(l.list) > 0 {
+			return
+		}
+	}
+	l.join(&outside.problems)
+	l.sharedPrefixes(twice)
 	for _, h := range l.t.sorted {
 		l.gateway(h)
 		lintRoutes(l, h)
@@ -175,7 +185,7 @@ func (l *linter) psk() {
 }
 
 // addresses refuses an address that two hosts have, and one that a host has and also
-// routes.
+// routes. There is none unless something is claimed twice.
 func (l *linter) addresses() {
 	seen := make(map[netip.Addr]value[string], len(l.t.sorted))
 	own := map[netip.Prefix]pos{}

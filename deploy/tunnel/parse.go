@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/parallel"
 	"wgkeys/keyring/words"
 )
 
@@ -57,7 +58,7 @@ func build(name string, root *node, err error) (*Tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tunnel{Name: name, hosts: map[string]*host{}}
+	t := &Tunnel{Name: name}
 	r := &reader{t: t, known: Keys}
 	readTable(r, root, t, tunnelKeys)
 	if err := r.err(); err != nil {
@@ -147,11 +148,26 @@ func tomlFiles(fsys fs.FS, dir string) ([]string, error) {
 	return files, err
 }
 
-// settle derives what every later question needs.
+// settle derives what every later question needs from the list of hosts.
 func (t *Tunnel) settle() {
-	slices.SortFunc(t.sorted, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
+	list := slices.Clone(t.sorted)
+	parallel.Do(func() {
+		t.hosts = make(map[string]*host, len(list))
+		for _, h := range list {
+			t.hosts[h.name] = h
+		}
+	}, func() {
+		slices.SortFunc(t.sorted, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
+		t.claim()
+	})
+	t.graph = t.connect()
+}
+
+// claim gives each host its place in the list, and its claims.
+func (t *Tunnel) claim() {
 	claims := 0
-	for _, h := range t.sorted {
+	for i, h := range t.sorted {
+		h.at = i
 		claims += len(h.addresses.vals) + len(h.routes.vals)
 	}
 	all := make([]value[netip.Prefix], 0, claims) // of ten thousand hosts at once
@@ -167,7 +183,6 @@ func (t *Tunnel) settle() {
 			t.families(p.allowedIPs.vals)
 		}
 	}
-	t.graph = t.connect()
 }
 
 // families notes which families the tunnel carries.

@@ -68,6 +68,13 @@ func (p *problems) add(at pos, hint, format string, args ...any) {
 	p.list = append(p.list, problem{at, f})
 }
 
+// join adds problems that were found after those of p.
+func (p *problems) join(later *problems) {
+	room := min(maxErrors-len(p.list), len(later.list))
+	p.list = append(p.list, later.list[:room]...)
+	p.more += later.more + len(later.list) - room
+}
+
 // err returns all problems in the order of the files' lines, or nil.
 func (p *problems) err() error {
 	slices.SortStableFunc(p.list, func(a, b problem) int { return a.compare(b.pos) })

@@ -212,15 +212,17 @@ func texts[T comparable](r *reader, n *node, want string, parse func(string) (T,
 	if !r.is(n, wanted, unstable.Array) {
 		return list[T]{}
 	}
-	l := list[T]{pos: n.pos}
-	seen := map[T]bool{}
+	l := list[T]{n.pos, make([]value[T], 0, len(n.vals))}
+	seen := make(map[T]bool, len(n.vals))
 	for _, elem := range n.vals {
 		v := text(r, elem, want, parse)
 		if v.given() && seen[v.val] {
 			r.add(v.pos, "", "%s: %v is there twice", n.path(), v.val)
 		} else if v.given() {
-			seen[v.val] = true
 			l.vals = append(l.vals, v)
+			if len(n.vals) > 1 {
+				seen[v.val] = true
+			}
 		}
 	}
 	return l
@@ -290,7 +292,7 @@ func (r *reader) sysctl(h *host, n *node, key string) {
 		return
 	}
 	if h.sysctls == nil {
-		h.sysctls = map[string]sysctl{}
+		h.more().sysctls = map[string]sysctl{}
 	}
 	h.sysctls[file] = sysctl{key, value[string]{val, n.pos}}
 }

@@ -74,15 +74,20 @@ func (m *merger) newNode() *node {
 // for each of ten thousand takes time and memory.
 const few = 8
 
-// put adds v to the table under its name.
-func (n *node) put(v *node) {
+// put adds v to the table n under its name.
+func (m *merger) put(n, v *node) {
 	if n.vals == nil {
 		n.vals = make([]*node, 0, few/2)
 	}
 	n.vals = append(n.vals, v)
 	switch {
 	case len(n.vals) == few+1:
-		n.table = make(map[string]*node, 2*few)
+		room := 2 * few
+		if n.parent == m.root { // the hosts
+			room = max(room, m.many)
+			n.vals = slices.Grow(n.vals, room)
+		}
+		n.table = make(map[string]*node, room)
 		for _, v := range n.vals {
 			n.table[v.name] = v
 		}
@@ -113,30 +118,36 @@ type merger struct {
 	free   []node  // see newNode
 	src    *source // the present file
 	files  int
-	text   string   // of the present file
+	text   string   // of the present part of that
+	above  int      // how many lines are before it
 	lines  []uint32 // offsets of its newlines
 	near   int      // index of the line that was asked for last
+	many   int      // an estimate of the hosts
 	parser unstable.Parser
 }
 
 // file merges one file.
 func (m *merger) file(name string, text []byte) {
-	m.src = &source{name, m.files}
+	src := &source{name, m.files}
 	m.files++
-	m.text, m.near = string(text), 0
-	m.lines = make([]uint32, 0, bytes.Count(text, []byte("\n")))
-	for i, c := range text {
-		if c == '\n' {
-			m.lines = append(m.lines, uint32(i))
-		}
-	}
 	if m.root == nil {
-		m.root = m.newTable(pos{m.src, 1}, nil, "")
+		m.root = m.newTable(pos{src, 1}, nil, "")
 	}
-	if offset, what := tooMuch(text); offset >= 0 {
+	m.many = bytes.Count(text, []byte("\n"+hostTable))
+	if m.parts(src, split(text)) {
+		return
+	}
+	if offset, _, what := tooMuch(text); offset >= 0 {
+		m.open(src, text, 0)
 		m.add(m.line(offset), "", "%s", what)
 		return
 	}
+	m.part(src, text, 0)
+}
+
+// part merges a part of a file; above is how many lines are before it.
+func (m *merger) part(src *source, text []byte, above int) {
+	m.open(src, text, above)
 	m.parser.Reset(slices.Clip(text))
 	for at := m.root; m.parser.NextExpression(); {
 		switch e := m.parser.Expression(); e.Kind {
@@ -150,6 +161,19 @@ func (m *merger) file(name string, text []byte) {
 	}
 	m.syntax(text)
 }
+
+// open makes text the present part.
+func (m *merger) open(src *source, text []byte, above int) {
+	m.src, m.text, m.near, m.above = src, string(text), 0, above
+	m.lines = make([]uint32, 0, bytes.Count(text, newline))
+	for i, c := range text {
+		if c == '\n' {
+			m.lines = append(m.lines, uint32(i))
+		}
+	}
+}
+
+var newline = []byte("\n")
 
 // syntax reports where the parser stopped, if not at the end.
 func (m *merger) syntax(text []byte) {
@@ -172,7 +196,7 @@ func (m *merger) line(offset int) pos {
 	for m.near < len(m.lines) && int(m.lines[m.near]) < offset {
 		m.near++
 	}
-	return pos{m.src, m.near + 1}
+	return pos{m.src, m.above + m.near + 1}
 }
 
 // spelling returns the data of n. Without escapes that is a part of the file's text: a
@@ -230,7 +254,7 @@ func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...by
 	case t == nil:
 		t = m.newTable(at, from, name)
 		t.maker = maker{m.src, by}
-		from.put(t)
+		m.put(from, t)
 	case t.kind != unstable.Table, t.maker.src == m.src && !slices.Contains(may, t.maker.by):
 		m.twice(at, t)
 		return m.newTable(at, from, name)
@@ -284,7 +308,7 @@ func (m *merger) set(t *node, key, v *unstable.Node, at pos) {
 		m.twice(at, old)
 		return
 	}
-	t.put(m.value(v, t, name, at))
+	m.put(t, m.value(v, t, name, at))
 }
 
 func (m *merger) value(v *unstable.Node, parent *node, name string, at pos) *node {

@@ -122,7 +122,10 @@ func (e endpoint) withPort(port int) string {
 	if e.port != 0 {
 		port = e.port
 	}
-	return net.JoinHostPort(e.host(), strconv.Itoa(port))
+	if e.name == "" {
+		return netip.AddrPortFrom(e.addr, uint16(port)).String()
+	}
+	return net.JoinHostPort(e.name, strconv.Itoa(port))
 }
 
 func (e endpoint) String() string {
@@ -137,6 +140,9 @@ type endpoints []endpoint
 
 // withPort spells them as a view does, each once and separated by commas.
 func (all endpoints) withPort(port int) string {
+	if len(all) == 1 {
+		return all[0].withPort(port)
+	}
 	var list []string
 	for _, e := range all {
 		if spelled := e.withPort(port); !slices.Contains(list, spelled) {

@@ -214,7 +214,7 @@ func ViewsOf(r *Repo, t *tunnel.Tunnel) (*Views, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Views{t.Views(keys), next}, nil
+	return &Views{t.Views(func(host string) keyring.PublicKey { return keys[host] }), next}, nil
 }
 
 // Of is the view of one host: see [Repo.View].

@@ -28,7 +28,7 @@ func (m *maker) claims(h *host) {
 	for _, p := range common {
 		switch {
 		case slices.Contains(own, p):
-		case h.d == nil && p.IsSingleIP() && m.owner(p.Addr(), h) != h:
+		case h.d == nil && p.IsSingleIP() && m.owners[p.Addr()] != h:
 			// Another host has this address, so only allowed_ips of the pair say it.
 		case h.d == nil && p.IsSingleIP():
 			h.addresses = append(h.addresses, p.Addr().String())
@@ -47,12 +47,31 @@ func (m *maker) claims(h *host) {
 	}
 }
 
-// owner returns the host that has the address addr, which is h if there is none yet.
-func (m *maker) owner(addr netip.Addr, h *host) *host {
+// own decides who has which address: of a host with files they say it, and of another one the
+// allowed IPs. The first one counts.
+func (m *maker) own() {
+	for _, h := range m.list {
+		for _, a := range h.own() {
+			m.owner(a, h)
+		}
+	}
+	for _, h := range m.list {
+		if h.d != nil {
+			continue
+		}
+		for _, p := range m.common(h, nil) {
+			if p.IsSingleIP() {
+				m.owner(p.Addr(), h)
+			}
+		}
+	}
+}
+
+// owner makes h the host that has the address, unless another one has it.
+func (m *maker) owner(addr netip.Addr, h *host) {
 	if m.owners[addr] == nil {
 		m.owners[addr] = h
 	}
-	return m.owners[addr]
 }
 
 // spelled returns an address as the tunnel file has it.

@@ -13,12 +13,14 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/parallel"
 )
 
 // A Draft is a tunnel that is not in a repository yet.
@@ -57,6 +59,16 @@ func Make(devices []*foreign.Device) (*Draft, error) {
 	}
 }
 
+// each calls do for every host, for several at the same time if there are many.
+func each(hosts []*host, do func(*host)) {
+	parts := parallel.Ranges(len(hosts), fewHosts)
+	parallel.Each(len(parts), func(i int) {
+		for _, h := range hosts[parts[i].From:parts[i].To] {
+			do(h)
+		}
+	})
+}
+
 // errAgain says that an endpoint was removed from the devices. Other lines may depend on
 // it, so the draft has to be made again.
 var errAgain = errors.New("an endpoint is left out")
@@ -88,45 +100,39 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 		return nil, err
 	}
 	m.list = slices.DeleteFunc(m.list, func(h *host) bool { return h.d == nil && len(h.mentions) == 0 })
-	for _, h := range m.list {
-		for _, a := range h.own() {
-			m.owner(a, h)
-		}
-	}
-	for _, h := range m.list {
-		m.claims(h)
-	}
+	inOrder := slices.Clone(m.list)
+	parallel.Do(m.own, func() { slices.SortFunc(inOrder, byOrder) })
+	each(m.list, m.claims)
 	for _, h := range m.list {
 		m.routing(h)
 		h.keepalive = keepalive(h)
 	}
-	slices.SortFunc(m.list, func(a, b *host) int {
-		return cmp.Or(cmp.Compare(order(a), order(b)), strings.Compare(a.name, b.name))
-	})
-	w := &writer{m: m}
-	w.all()
-	m.Text = w.text.Bytes()
-	if err := (&check{m, w.from}).verify(); err != nil {
+	m.list = inOrder
+	c := &check{maker: m, from: m.write()}
+	if err := c.verify(); err != nil {
 		return nil, err
 	}
 	m.fill()
 	return m.Draft, nil
 }
 
-// order sorts the hosts with files of their own before those that they only mention. Both
+// byOrder sorts the hosts with files of their own before those that they only mention. Both
 // are sorted by name, as in a view, so that the hosts of an exported tunnel keep their
 // order.
-func order(h *host) int {
-	if h.d != nil {
-		return 0
+func byOrder(a, b *host) int {
+	switch {
+	case a.d != nil && b.d == nil:
+		return -1
+	case a.d == nil && b.d != nil:
+		return 1
 	}
-	return 1
+	return strings.Compare(a.name, b.name)
 }
 
 // A maker makes one draft.
 type maker struct {
 	*Draft
-	list   []*host // in the order of the files; later sorted by order
+	list   []*host // in the order of the files; later sorted by byOrder
 	byName map[string]*host
 	byKey  map[keyring.PublicKey]*host
 	pairAt map[[2]string]int // index in Pairs
@@ -153,6 +159,8 @@ type host struct {
 	kept      []foreign.Route // those of its device that are written
 	off       bool            // table = "off"
 	keepalive int             // of all its entries; 0 if they differ
+
+	seen *tunnel.Peer // in the view that is compared
 }
 
 // An entry is a peer of a host's device.
@@ -199,30 +207,63 @@ func without(comments []string, name string) []string {
 func (m *maker) peers() error {
 	own := slices.Clone(m.list)
 	for _, h := range own {
-		hosts, entries := make([]host, len(h.d.Peers)), make([]entry, len(h.d.Peers)) // at once, since there may be thousands
-		h.entries = make([]*entry, 0, len(h.d.Peers))
-		for i := range h.d.Peers {
-			p := &h.d.Peers[i]
-			if err := notPrivate(p, own); err != nil {
-				return err
+		entries := make([]entry, len(h.d.Peers)) // at once, since there may be thousands
+		var met error
+		var names []string
+		parallel.Do(func() { met = m.meet(h, entries, own) }, func() { names = unspoken(h.d.Peers) })
+		if err := m.call(entries, names); err != nil {
+			return err
+		}
+		if met != nil {
+			return met
+		}
+	}
+	return nil
+}
+
+// meet makes an entry for each peer of h, up to one that is an error. The hosts that are not
+// among the others have no name yet.
+func (m *maker) meet(h *host, entries []entry, own []*host) error {
+	hosts, mentions := make([]host, len(entries)), make([]*entry, len(entries))
+	h.entries = make([]*entry, 0, len(entries))
+	for i := range entries {
+		p, e := &h.d.Peers[i], &entries[i]
+		if err := notPrivate(p, own); err != nil {
+			return err
+		}
+		peer := m.byKey[p.PublicKey]
+		switch peer {
+		case h:
+			m.leave(p.Pos, "[Peer]", "it has the key of the interface itself, and WireGuard has no such peer")
+			continue
+		case nil:
+			peer = &hosts[i]
+			peer.key, peer.mentions = p.PublicKey, mentions[i:i:i+1]
+			m.byKey[p.PublicKey] = peer
+		}
+		e.of, e.peer, e.p = h, peer, p
+		h.entries, peer.mentions = append(h.entries, e), append(peer.mentions, e)
+	}
+	return nil
+}
+
+// call names the new hosts among the peers of a host, each after what is written beside it or
+// else as in names, and records the preshared keys.
+func (m *maker) call(entries []entry, names []string) error {
+	for i := range entries {
+		e := &entries[i]
+		if e.p == nil {
+			continue
+		}
+		if peer := e.peer; peer.name == "" {
+			if names[i] == "" {
+				names[i] = "peer" + strconv.Itoa(len(m.list))
 			}
-			peer := m.byKey[p.PublicKey]
-			if peer == h {
-				m.leave(p.Pos, "[Peer]", "it has the key of the interface itself, and WireGuard has no such peer")
-				continue
-			}
-			if peer == nil {
-				peer = &hosts[i]
-				peer.key = p.PublicKey
-				peer.name, peer.description, peer.comment = m.nameFor(p, len(m.list))
-				m.list, m.byKey[p.PublicKey], m.byName[peer.name] = append(m.list, peer), peer, peer
-			}
-			e := &entries[i]
-			e.of, e.peer, e.p = h, peer, p
-			h.entries, peer.mentions = append(h.entries, e), append(peer.mentions, e)
-			if err := m.psk(e); err != nil {
-				return err
-			}
+			peer.name, peer.description, peer.comment = m.nameFor(e.p, names[i])
+			m.list, m.byName[peer.name] = append(m.list, peer), peer
+		}
+		if err := m.psk(e); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -297,15 +338,25 @@ func unsayable(d *foreign.Device) {
 			delete(d.Sysctls, key)
 		}
 	}
-	for i := range d.Peers {
-		p := &d.Peers[i]
-		if p.Endpoint == "" {
-			continue
-		}
-		if err := tunnel.CheckEndpoint(p.Endpoint); err != nil {
-			unsend(d, p, err.Error())
+	for i, err := range wrongEndpoints(d.Peers) {
+		if err != nil {
+			unsend(d, &d.Peers[i], err.Error())
 		}
 	}
+}
+
+// wrongEndpoints returns for each peer why a tunnel file cannot have its endpoint, or nil.
+func wrongEndpoints(peers []foreign.Peer) []error {
+	errs := make([]error, len(peers))
+	parts := parallel.Ranges(len(peers), fewHosts)
+	parallel.Each(len(parts), func(n int) {
+		for i := parts[n].From; i < parts[n].To; i++ {
+			if at := peers[i].Endpoint; at != "" {
+				errs[i] = tunnel.CheckEndpoint(at)
+			}
+		}
+	})
+	return errs
 }
 
 // oneLength drops duplicates of an address with a longer prefix: the shortest prefix has
@@ -428,17 +479,18 @@ func (m *maker) fill() {
 	})
 }
 
-// known returns the public keys of all hosts. A host whose key is unknown gets a made-up
-// one, used only to compare the views.
-func (m *maker) known() map[string]keyring.PublicKey {
-	keys := make(map[string]keyring.PublicKey, len(m.list))
-	for i, h := range m.list {
-		keys[h.name] = h.key
-		if h.key.IsZero() {
-			keys[h.name] = keyring.PublicKey{0: 9, 1: byte(i), 2: byte(i >> 8), 31: 1}
-		}
+// known returns the public key of a host. If it is unknown, a made-up one is used to compare
+// the views.
+func (m *maker) known(name string) keyring.PublicKey {
+	h := m.byName[name]
+	switch {
+	case h == nil:
+		return keyring.PublicKey{}
+	case h.key.IsZero():
+		i := slices.Index(m.list, h)
+		return keyring.PublicKey{0: 9, 1: byte(i), 2: byte(i >> 8), 31: 1}
 	}
-	return keys
+	return h.key
 }
 
 // sorted returns the keys of a map in order.

@@ -30,15 +30,14 @@ var (
 	number = lazyregexp.New(`\s*\([0-9a-fA-F-]{32,36}\)$`)
 )
 
-// nameFor chooses the name of a host that is known only as the peer p, the n-th host. It
-// returns a description if the name does not say all that was written, and the remaining
-// comments.
-func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comment []string) {
-	words := []string{p.Name, p.Description}
+// nameFor chooses the name of a host that is known only as the peer p: what is written beside
+// it, or else the name otherwise. It returns a description if the name does not say all that was
+// written, and the remaining comments.
+func (m *maker) nameFor(p *foreign.Peer, otherwise string) (name, description string, comment []string) {
+	words := [3]string{p.Name, p.Description}
 	used := -1
 	if p.Name == "" {
-		words, used = append(words, ""), nameAmong(p)
-		if used >= 0 {
+		if used = nameAmong(p); used >= 0 {
 			words[2] = spoken(p.Comment[used])
 			if of := opening().FindStringSubmatch(p.Comment[used]); of != nil {
 				m.opened[of[1]] = true
@@ -66,10 +65,20 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 			description = w // no part of it can be in a name
 		}
 	}
-	if name = foreign.HostName(ofEndpoint(p.Endpoint)); name == "" {
-		name = ofAddress(p, n)
+	return m.free(otherwise), description, comment
+}
+
+// unspoken returns for each peer the name that it gets if nothing is written beside it: by its
+// endpoint or its address. It is "" if that makes none.
+func unspoken(peers []foreign.Peer) []string {
+	names := make([]string, len(peers))
+	for i := range peers {
+		p := &peers[i]
+		if names[i] = foreign.HostName(ofEndpoint(p.Endpoint)); names[i] == "" {
+			names[i] = ofAddress(p)
+		}
 	}
-	return m.free(name), description, comment
+	return names
 }
 
 // hostName makes a name of w, which stays as it is if it is one.
@@ -132,6 +141,9 @@ func spoken(comment string) string {
 
 // ofEndpoint returns the first label of an endpoint's domain name, or "" for an address.
 func ofEndpoint(endpoint string) string {
+	if _, err := netip.ParseAddrPort(endpoint); err == nil || endpoint == "" { // as most are
+		return ""
+	}
 	host, _, err := net.SplitHostPort(endpoint)
 	if err != nil {
 		return ""
@@ -143,17 +155,29 @@ func ofEndpoint(endpoint string) string {
 	return label
 }
 
-// dashed replaces the characters of an address that a name cannot have.
-var dashed = strings.NewReplacer(".", "-", ":", "-")
-
-// ofAddress names a peer by its first single address, or by the number n.
-func ofAddress(p *foreign.Peer, n int) string {
+// ofAddress names a peer by its first single address.
+func ofAddress(p *foreign.Peer) string {
 	for _, a := range p.AllowedIPs {
-		if a.IsSingleIP() {
-			return foreign.HostName("peer-" + dashed.Replace(a.Addr().String()))
+		switch {
+		case !a.IsSingleIP():
+		case a.Addr().Is4():
+			return ofIPv4(a.Addr())
+		default:
+			return foreign.HostName("peer-" + strings.ReplaceAll(a.Addr().String(), ":", "-"))
 		}
 	}
-	return "peer" + strconv.Itoa(n)
+	return ""
+}
+
+// ofIPv4 makes a name of an address, with dashes for its dots.
+func ofIPv4(addr netip.Addr) string {
+	name := addr.AppendTo(append(make([]byte, 0, len("peer-255-255-255-255")), "peer-"...))
+	for i, c := range name {
+		if c == '.' {
+			name[i] = '-'
+		}
+	}
+	return string(name)
 }
 
 // digitsAlone reports whether s has no letters, such as "7" and "7-1".

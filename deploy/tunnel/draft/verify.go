@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/lazyregexp"
+	"wgkeys/keyring/parallel"
 )
 
 // A check reads the tunnel file of a draft back.
@@ -31,7 +32,7 @@ func (c *check) verify() error {
 	if err != nil {
 		return c.source(err)
 	}
-	view := t.Views(c.known())
+	view := t.Views(c.known)
 	for _, h := range c.list {
 		if h.d == nil {
 			continue
@@ -231,17 +232,19 @@ func (c *check) compare(h *host, v *tunnel.View) {
 	differs(h.d.Where("mtu"), "MTU", v.MTU, h.d.MTU)
 	differs(h.d.Where("fwmark"), "FwMark", v.FwMark, h.d.FwMark)
 	differs(h.d.Where("addresses"), "Address", own(v), locals(h.d.Addresses))
-	byName := make(map[string]*tunnel.Peer, len(v.Peers))
-	for i := range v.Peers {
-		byName[v.Peers[i].Name] = &v.Peers[i]
-	}
+	parts := parallel.Ranges(len(v.Peers), fewHosts)
+	parallel.Each(len(parts), func(n int) {
+		for i := parts[n].From; i < parts[n].To; i++ {
+			c.byName[v.Peers[i].Name].seen = &v.Peers[i]
+		}
+	})
 	for _, e := range h.entries {
-		p := byName[e.peer.name]
+		p := e.peer.seen
 		if p == nil {
 			c.leave(e.p.Pos, "[Peer] "+e.peer.name, "the two are not peers by the file of the other")
 			continue
 		}
-		delete(byName, e.peer.name)
+		e.peer.seen = nil
 		if !slices.Equal(p.AllowedIPs, e.p.AllowedIPs) {
 			differs(e.p.Where("allowed_ips"), "AllowedIPs of "+p.Name, set(p.AllowedIPs), set(e.p.AllowedIPs))
 		}
@@ -253,9 +256,13 @@ func (c *check) compare(h *host, v *tunnel.View) {
 		}
 	}
 	c.compareRoutes(h, v)
-	for _, name := range sorted(byName) {
-		c.leave(h.d.Pos, "[Peer] "+name,
-			"it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
+	for i := range v.Peers {
+		name := v.Peers[i].Name
+		if o := c.byName[name]; o.seen != nil {
+			o.seen = nil
+			c.leave(h.d.Pos, "[Peer] "+name,
+				"it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
+		}
 	}
 }
 

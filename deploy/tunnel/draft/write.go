@@ -13,57 +13,106 @@ import (
 
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring"
+	"wgkeys/keyring/parallel"
 )
 
-// A writer writes the tunnel file, and records where each line comes from.
+// A writer writes the tunnel file, or a part of it, and records where each line comes from.
 type writer struct {
-	m    *maker
-	text bytes.Buffer
-	from []foreign.Pos // the origin of each line
-	at   foreign.Pos   // the origin of the lines that are being written
+	*common
+	text []byte
+	from []foreign.Pos  // the origin of each line
+	left []foreign.Left // what could not be written
+	at   foreign.Pos    // the origin of the lines that are being written
 	// the origin of a key of the tunnel file; nil: at
 	where func(word string) foreign.Pos
-	psk   bool // every pair has a preshared key
-	port  int  // the listen port of all hosts; 0: they differ
 }
 
-func (w *writer) line(format string, args ...any) { w.put(fmt.Sprintf(format, args...)) }
-
-// put writes a line. One that may have a key in it is left out: the tunnel file is for
-// everybody to read.
-func (w *writer) put(text string) {
-	at := w.at
-	word, _, ok := strings.Cut(text, " = ")
-	if ok && w.where != nil {
-		at = w.where(word)
-	}
-	if keyring.HoldsKey(text) {
-		w.m.leave(at, word, "it may hold a key")
-		return
-	}
-	w.text.WriteString(text)
-	w.text.WriteByte('\n')
-	w.from = append(w.from, at)
+// common is what the writers of all parts know.
+type common struct {
+	m    *maker
+	psk  bool // every pair has a preshared key
+	port int  // the listen port of all hosts; 0: they differ
 }
 
-// all writes the tunnel: the keys that hold for every host, then the hosts.
-func (w *writer) all() {
-	const lines, bytes = 5, 128 // an estimate for each host
-	w.from = make([]foreign.Pos, 0, lines*len(w.m.list))
-	w.text.Grow(bytes * len(w.m.list))
-	w.port = commonPort(w.m.list)
-	w.psk = len(w.m.Pairs) > 0 && w.countPairs() == len(w.m.Pairs)
+// fewHosts is how many hosts are worth a writer.
+const fewHosts = 500
+
+// write writes the tunnel, and returns where each line comes from: the keys that hold for
+// every host, then the hosts.
+func (m *maker) write() []foreign.Pos {
+	c := &common{m: m, port: commonPort(m.list)}
+	c.psk = len(m.Pairs) > 0 && m.countPairs() == len(m.Pairs)
+	parts := parallel.Ranges(len(m.list), fewHosts)
+	writers := make([]writer, len(parts))
+	parallel.Each(len(parts), func(i int) {
+		w, room := &writers[i], parts[i].To-parts[i].From
+		if w.common = c; i == 0 {
+			room = len(m.list) // it gets what the others have written
+		}
+		w.grow(room)
+		if i == 0 {
+			w.head()
+		}
+		for n := parts[i].From; n < parts[i].To; n++ {
+			if n > 0 {
+				w.put("")
+			}
+			w.host(m.list[n])
+		}
+	})
+	w := &writers[0]
+	for i := range writers {
+		if m.Left = append(m.Left, writers[i].left...); i > 0 {
+			w.text = append(w.text, writers[i].text...)
+			w.from = append(w.from, writers[i].from...)
+		}
+	}
+	m.Text = w.text
+	return w.from
+}
+
+// grow makes room for the text of so many hosts.
+func (w *writer) grow(hosts int) {
+	const lines, bytes = 5, 128 // an estimate for each
+	w.from = make([]foreign.Pos, 0, lines*hosts)
+	w.text = make([]byte, 0, bytes*hosts)
+}
+
+// head writes the keys that hold for every host.
+func (w *writer) head() {
 	w.number("listen_port", w.port)
 	w.flag("psk", w.psk)
 	if w.port != 0 || w.psk {
 		w.put("")
 	}
-	for i, h := range w.m.list {
-		if i > 0 {
-			w.put("")
-		}
-		w.host(h)
+}
+
+func (w *writer) line(format string, args ...any) { w.put(fmt.Sprintf(format, args...)) }
+
+// put writes a line of several pieces: of a setting, its key is the first.
+func (w *writer) put(pieces ...string) {
+	from := len(w.text)
+	for _, s := range pieces {
+		w.text = append(w.text, s...)
 	}
+	word, _, _ := strings.Cut(pieces[0], " = ")
+	w.end(from, word)
+}
+
+// end ends the line that begins at from. One that may have a key in it is left out: the tunnel
+// file is for everybody to read.
+func (w *writer) end(from int, word string) {
+	line, at := w.text[from:], w.at
+	if w.where != nil && bytes.Contains(line, []byte(" = ")) {
+		at = w.where(word)
+	}
+	if keyring.HoldsKey(line) {
+		w.left = append(w.left, foreign.Left{Pos: at, What: word, Why: "it may hold a key"})
+		w.text = w.text[:from]
+		return
+	}
+	w.text = append(w.text, '\n')
+	w.from = append(w.from, at)
 }
 
 // commonPort returns the port that all of several hosts listen on, or 0. The port of a host
@@ -83,9 +132,9 @@ func commonPort(hosts []*host) int {
 }
 
 // countPairs counts the pairs of peers.
-func (w *writer) countPairs() int {
+func (m *maker) countPairs() int {
 	seen := map[[2]string]bool{}
-	for _, h := range w.m.list {
+	for _, h := range m.list {
 		for _, e := range h.entries {
 			seen[[2]string{min(h.name, e.peer.name), max(h.name, e.peer.name)}] = true
 		}
@@ -101,7 +150,7 @@ func (w *writer) host(h *host) {
 		}
 		w.line("# %s", oneLine(c))
 	}
-	w.put("[hosts." + h.name + "]")
+	w.put("[hosts.", h.name, "]")
 	if h.description != "" {
 		w.line("description = %s", quote(h.description))
 	}
@@ -151,7 +200,7 @@ func (w *writer) reached(h *host) {
 		w.put("reachable = true")
 	}
 	if h.endpoint != "" {
-		w.put("endpoint = " + quote(h.shortEndpoint()))
+		w.put("endpoint", " = ", quote(h.shortEndpoint()))
 	}
 	switch {
 	case h.d == nil, w.port != 0:
@@ -272,9 +321,17 @@ func (w *writer) flag(key string, is bool) {
 }
 
 func (w *writer) list(key string, words []string) {
-	if len(words) > 0 {
-		w.put(key + " = " + array(words))
+	if len(words) == 0 {
+		return
 	}
+	from, before := len(w.text), " = ["
+	w.text = append(w.text, key...)
+	for _, s := range words {
+		w.text = append(append(w.text, before...), quote(s)...)
+		before = ", "
+	}
+	w.text = append(w.text, ']')
+	w.end(from, key)
 }
 
 func array(words []string) string {

@@ -1,0 +1,39 @@
+// Package parallel divides among the processors what takes one of them a while: lists of
+// thousands, of which each part can be worked on by itself.
+package parallel
+
+import (
+	"runtime"
+	"sync"
+)
+
+// A Range is a part of a list: from the index From to before To.
+type Range struct{ From, To int }
+
+// Ranges divides a list of n into one range for each processor, in order. None has fewer than
+// least, for which another goroutine would not pay; so a short list is one range.
+func Ranges(n, least int) []Range {
+	parts := max(1, min(runtime.GOMAXPROCS(0), n/max(least, 1)))
+	ranges := make([]Range, parts)
+	for i := range ranges {
+		ranges[i] = Range{i * n / parts, (i + 1) * n / parts}
+	}
+	return ranges
+}
+
+// Each calls do for 0 to n-1, all at the same time, and returns after the last one.
+func Each(n int, do func(i int)) {
+	var others sync.WaitGroup
+	for i := 1; i < n; i++ {
+		others.Go(func() { do(i) })
+	}
+	if n > 0 {
+		do(0)
+	}
+	others.Wait()
+}
+
+// Do calls functions, all at the same time, and returns after the last one.
+func Do(functions ...func()) {
+	Each(len(functions), func(i int) { functions[i]() })
+}
