@@ -49,6 +49,9 @@ func (c *Comments) Blank() (before []string) {
 	return before
 }
 
+// None reports whether nothing of the lines before matters to the next one.
+func (c *Comments) None() bool { return len(c.Pending) == 0 && !c.open && !c.attached && !c.disabled }
+
 // Take returns the comments that were collected.
 func (c *Comments) Take() []string {
 	all := c.Pending

@@ -279,8 +279,10 @@ func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 // Prefix parses a prefix or a single address. It does not clear the host bits.
 func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 	s = strings.TrimSpace(s)
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" && !addr.Is4In6() {
-		return netip.PrefixFrom(addr, addr.BitLen()), true
+	if !strings.Contains(s, "/") {
+		if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" && !addr.Is4In6() {
+			return netip.PrefixFrom(addr, addr.BitLen()), true
+		}
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Addr().Is4In6() {
@@ -307,10 +309,11 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 func (r *Reader) Endpoint(at Pos, name, s string) string {
 	s = strings.TrimSpace(s)
 	i := strings.LastIndexByte(s, ':')
-	// a name with a dot, such as vpn.example.net, is taken for a real one
-	_, err := netip.ParseAddrPort(s) // an address with a zone has "%" but is no template
-	invented := err != nil && takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
-	if i < 0 || invented {
+	known, err := netip.ParseAddrPort(s)
+	if err == nil && known.Addr().Is4() && s[i+1] != '0' {
+		return s // as most are, and spelled right
+	}
+	if invented := invented(s, err == nil); i < 0 || invented {
 		why := Shown(s) + " has no port after a colon"
 		switch {
 		case s == "":
@@ -342,4 +345,11 @@ func asInViews(host string) string {
 		return addr.String()
 	}
 	return host
+}
+
+// invented reports whether s stands in the place of an endpoint. An address with a zone has
+// "%" but is no template, and a name with a dot, such as vpn.example.net, is taken for a real
+// one.
+func invented(s string, address bool) bool {
+	return !address && takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
 }

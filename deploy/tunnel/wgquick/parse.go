@@ -4,7 +4,6 @@
 package wgquick
 
 import (
-	"bytes"
 	"iter"
 	"math"
 	"net/netip"
@@ -34,11 +33,15 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	var devices []*foreign.Device
 	r := &foreign.Reader{Tool: tool}
 	for _, f := range files {
-		p := &parser{Reader: r, d: &foreign.Device{
-			Pos:  foreign.Pos{File: f.Name, Line: 1},
-			Name: strings.TrimSuffix(path.Base(f.Name), ".conf"), ByFile: true, Alias: f.Interface,
-		}}
-		p.file(f)
+		p := parts(f, split(f.Text))
+		if p == nil {
+			p = newParser(f, r)
+			p.d.Peers = make([]foreign.Peer, 0, headers(f.Text))
+			p.lines(f.Text, 0)
+			p.end()
+		}
+		p.Reader = r
+		p.file()
 		devices = append(devices, p.d)
 	}
 	if err := r.Err(); err != nil {
@@ -69,19 +72,35 @@ type hook struct {
 	command string
 }
 
-func (p *parser) file(f foreign.File) {
-	number := 0
-	p.d.Peers = make([]foreign.Peer, 0, bytes.Count(f.Text, []byte("\n[Peer]")))
-	for line := range strings.Lines(string(f.Text)) {
-		number++
+func newParser(f foreign.File, r *foreign.Reader) *parser {
+	return &parser{Reader: r, d: &foreign.Device{
+		Pos:  foreign.Pos{File: f.Name, Line: 1},
+		Name: strings.TrimSuffix(path.Base(f.Name), ".conf"), ByFile: true, Alias: f.Interface,
+	}}
+}
+
+// lines reads lines of the file, before which there are above.
+func (p *parser) lines(text []byte, above int) {
+	at := p.d.Pos
+	at.Line = above
+	for line := range strings.Lines(string(text)) {
+		at.Line++
 		text := strings.TrimSpace(line)
-		p.line(foreign.Pos{File: f.Name, Line: number}, text)
+		p.line(at, text)
 		p.before = text
 	}
+}
+
+// end decides about the comments at the end of the file.
+func (p *parser) end() {
 	p.blank()
 	p.comments(&p.d.Comment)
+}
+
+// file checks the whole, when all lines are read.
+func (p *parser) file() {
 	if p.section == "" {
-		p.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "no [Interface] is in it: it is not a file of %s", tool)
+		p.Wrong(p.d.Pos, "", "no [Interface] is in it: it is not a file of %s", tool)
 		return
 	}
 	p.settle()
@@ -98,10 +117,12 @@ func (p *parser) line(at foreign.Pos, line string) {
 		return
 	}
 	p.notes.Close()
-	text, comment, _ := strings.Cut(line, "#")
+	text, comment, commented := strings.Cut(line, "#")
 	p.inline = 0
-	if text, ok := foreign.Comment(comment); ok {
-		p.notes.Pending, p.inline = append(p.notes.Pending, text), 1
+	if commented {
+		if text, ok := foreign.Comment(comment); ok {
+			p.notes.Pending, p.inline = append(p.notes.Pending, text), 1
+		}
 	}
 	if text = strings.TrimSpace(text); strings.HasPrefix(text, "[") {
 		p.header(at, text)
@@ -396,6 +417,9 @@ func (p *parser) ownMark() bool {
 func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
 	if len(peers) == 0 {
 		return nil
+	}
+	if allDiffer(peers) {
+		return peers
 	}
 	byKey := make(map[keyring.PublicKey]int, len(peers))
 	owner := make(map[netip.Prefix]int, len(peers))
