@@ -3,6 +3,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -168,9 +169,13 @@ func (r *reader) readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, int64(maxSize-r.size)+1))
-	if r.size += len(text); err == nil && r.size > maxSize {
+	var text bytes.Buffer
+	if info, err := f.Stat(); err == nil { // of a FIFO it tells nothing, and it may be wrong
+		text.Grow(int(min(info.Size(), maxSize)) + bytes.MinRead)
+	}
+	_, err = text.ReadFrom(io.LimitReader(f, int64(maxSize-r.size)+1))
+	if r.size += text.Len(); err == nil && r.size > maxSize {
 		err = fmt.Errorf("the files are larger than %d MiB", maxSize>>20)
 	}
-	return text, err
+	return text.Bytes(), err
 }

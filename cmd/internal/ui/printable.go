@@ -16,7 +16,7 @@ import (
 // The spelling is that of JSON where JSON leaves a character as it is (RFC 8259,
 // section 7), so that JSON stays JSON of the same meaning.
 func Printable(s string) string {
-	if !strings.ContainsFunc(s, harmful) {
+	if plain(s) || !strings.ContainsFunc(s, harmful) {
 		return s
 	}
 	var b strings.Builder
@@ -38,8 +38,19 @@ func Printable(s string) string {
 	return b.String()
 }
 
+// plain reports whether s is printable ASCII, as nearly all is: to look at bytes alone takes a
+// fifth of the time.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}
+
 func harmful(r rune) bool {
-	if ' ' <= r && r <= '~' { // nearly all of a large tunnel, and unicode.IsPrint is slower
+	if ' ' <= r && r <= '~' { // unicode.IsPrint is slower
 		return false
 	}
 	return r == utf8.RuneError || !unicode.IsPrint(r) && r != '\n' && r != '\t'

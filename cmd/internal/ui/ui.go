@@ -104,7 +104,12 @@ func Usage(what, who, why, hint string) error {
 
 // Printf prints a result.
 func (u *UI) Printf(format string, args ...any) {
-	_, err := io.WriteString(u.Stdout, Printable(fmt.Sprintf(format, args...)))
+	u.Print(fmt.Sprintf(format, args...))
+}
+
+// Print prints a result that is a text.
+func (u *UI) Print(text string) {
+	_, err := io.WriteString(u.Stdout, Printable(text))
 	u.wrote(err)
 }
 
