@@ -76,7 +76,7 @@ func doImport(e *env) error {
 		if len(drafts) > 1 {
 			e.ui.Printf("%s# tunnels/%s.toml\n", strings.Repeat("\n", min(n, 1)), d.Tunnel)
 		}
-		e.ui.Print(string(d.Text))
+		ui.Print(e.ui, string(d.Text))
 	}
 	return nil
 }

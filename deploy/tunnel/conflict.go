@@ -21,7 +21,7 @@ func (l *linter) sharedPrefixes(shared bool) {
 }
 
 // claimedTwice reports whether two hosts, or one host twice, have the same address or prefix.
-func (t *Tunnel) claimedTwice() bool {
+func claimedTwice(t *Tunnel) bool {
 	seen := make(unique[netip.Prefix], len(t.sorted))
 	for _, h := range t.sorted {
 		for _, c := range h.claims {

@@ -73,7 +73,7 @@ func derive(t *Tunnel, h *host, peers []*host, keys []keyring.PublicKey) *View {
 	v.MasqueradeTunnel = h.masquerade.val.tunnel
 	v.Addresses, v.Remotes = h.ownAddresses(), h.remotes()
 	v.Through = through(h, peers)
-	parallel.Do(func() { v.Peers = t.entries(h, peers, keys) }, func() { v.Routes = t.routes(h, peers, v) })
+	parallel.Do(func() { v.Peers = entries(t, h, peers, keys) }, func() { v.Routes = t.routes(h, peers, v) })
 	for _, s := range h.sysctls {
 		if v.Sysctls == nil {
 			v.Sysctls = make(map[string]string, len(h.sysctls))
@@ -204,7 +204,7 @@ func allDiffer(keys []keyring.PublicKey) bool {
 func pubFile(host, tunnel string) string { return path.Join("keyring", host, tunnel+".pub") }
 
 // entries derives h's entries of its peers.
-func (t *Tunnel) entries(h *host, peers []*host, keys []keyring.PublicKey) []Peer {
+func entries(t *Tunnel, h *host, peers []*host, keys []keyring.PublicKey) []Peer {
 	if len(peers) == 0 {
 		return nil
 	}

@@ -158,13 +158,13 @@ func (t *Tunnel) settle() {
 		}
 	}, func() {
 		slices.SortFunc(t.sorted, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
-		t.claim()
+		claim(t)
 	})
 	t.graph = t.connect()
 }
 
 // claim gives each host its place in the list, and its claims.
-func (t *Tunnel) claim() {
+func claim(t *Tunnel) {
 	claims := 0
 	for i, h := range t.sorted {
 		h.at = i

@@ -104,11 +104,11 @@ func Usage(what, who, why, hint string) error {
 
 // Printf prints a result.
 func (u *UI) Printf(format string, args ...any) {
-	u.Print(fmt.Sprintf(format, args...))
+	Print(u, fmt.Sprintf(format, args...))
 }
 
 // Print prints a result that is a text.
-func (u *UI) Print(text string) {
+func Print(u *UI, text string) {
 	_, err := io.WriteString(u.Stdout, Printable(text))
 	u.wrote(err)
 }
