@@ -21,6 +21,8 @@ const (
 	maxErrors = 100      // errors of a tunnel
 )
 
+var errTooLarge = fmt.Errorf("the files of a tunnel are larger than %d MiB", maxTunnel>>20)
+
 // readFile reads a file of a tunnel, of at most left bytes.
 func readFile(fsys fs.FS, name string, left int) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
@@ -40,7 +42,7 @@ func readFile(fsys fs.FS, name string, left int) ([]byte, error) {
 		return nil, fault.Errno(err)
 	}
 	if text.Len() > left {
-		return nil, fmt.Errorf("the files of a tunnel are larger than %d MiB", maxTunnel>>20)
+		return nil, errTooLarge
 	}
 	return text.Bytes(), nil
 }

@@ -119,24 +119,20 @@ func (r *reader) hosts(t *Tunnel, n *node) {
 	if !r.is(n, "a table of hosts", unstable.Table) {
 		return
 	}
-	all := make([]host, len(n.vals)) // at once: one by one takes several times as long
-	parts := parallel.Ranges(len(all), fewHosts)
+	t.sorted = make([]*host, len(n.vals))
+	parts := parallel.Ranges(len(n.vals), fewHosts)
 	readers := make([]reader, len(parts))
 	parallel.Each(len(parts), func(i int) {
-		own := &readers[i]
+		own, from := &readers[i], parts[i].From
 		own.t, own.known = r.t, r.known
-		for k := parts[i].From; k < parts[i].To; k++ {
-			own.host(&all[k], n.vals[k])
+		hosts := make([]host, parts[i].To-from) // at once: one by one takes several times as long
+		for k := range hosts {
+			own.host(&hosts[k], n.vals[from+k])
+			t.sorted[from+k] = &hosts[k]
 		}
 	})
 	for i := range readers {
 		r.join(&readers[i].problems)
-	}
-	t.sorted = make([]*host, 0, len(all))
-	for i := range all {
-		if h := &all[i]; h.given() {
-			t.sorted = append(t.sorted, h)
-		}
 	}
 }
 

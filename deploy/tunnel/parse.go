@@ -53,6 +53,19 @@ func Parse(fsys fs.FS, name string) (*Tunnel, error) {
 	return build(name, root, err)
 }
 
+// ParseText is [Parse] of a tunnel that is in no folder yet, and has no drop-ins.
+func ParseText(text []byte, name string) (*Tunnel, error) {
+	if err := CheckName(name); err != nil {
+		return nil, fault.Wrap(noSuch{err}, "no tunnel can be named", name, "ls "+Dir)
+	}
+	if len(text) > maxTunnel {
+		return nil, cannotRead(name+ext, errTooLarge)
+	}
+	var m merger
+	m.file(path.Join(Dir, name+ext), text)
+	return build(name, m.root, m.err())
+}
+
 // build makes a tunnel from the tree of its files, unless err is set.
 func build(name string, root *node, err error) (*Tunnel, error) {
 	if err != nil {
@@ -92,8 +105,7 @@ func load(fsys fs.FS, name string) (*node, error) {
 			return nil, missing(fsys, name)
 		}
 		if err != nil {
-			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, file),
-				"ls -lL "+words.ForShell(path.Join(Dir, file)))
+			return nil, cannotRead(file, err)
 		}
 		left -= len(text)
 		m.file(path.Join(Dir, file), files.Text(text))
@@ -109,6 +121,11 @@ func load(fsys fs.FS, name string) (*node, error) {
 		}
 	}
 	return m.root, m.err()
+}
+
+func cannotRead(file string, err error) error {
+	file = path.Join(Dir, file)
+	return fault.WrapFile(err, "cannot read tunnel file", file, "ls -lL "+words.ForShell(file))
 }
 
 func missing(fsys fs.FS, name string) error {

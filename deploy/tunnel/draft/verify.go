@@ -2,13 +2,11 @@ package draft
 
 import (
 	"bytes"
-	"io/fs"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
@@ -51,7 +49,7 @@ func (c *check) verify() error {
 // others. The error is non-nil if a line without a key is wrong.
 func (c *check) parse() (*tunnel.Tunnel, error) {
 	for {
-		t, err := tunnel.Parse(folder{c.Tunnel + ".toml", c.Text}, c.Tunnel)
+		t, err := tunnel.ParseText(c.Text, c.Tunnel)
 		switch {
 		case err == nil:
 			return t, nil
@@ -179,35 +177,6 @@ func (c *check) because(f *fault.Fault) string {
 
 // ofDraft matches a reference to a line of a tunnel file.
 var ofDraft = lazyregexp.New(regexp.QuoteMeta(tunnel.Dir) + `/[^ :]+\.toml:\d+`)
-
-// A folder is a file system with one file.
-type folder struct {
-	name string
-	text []byte
-}
-
-// Open implements [fs.FS].
-func (f folder) Open(name string) (fs.File, error) {
-	if name != f.name {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return &file{f, bytes.NewReader(f.text)}, nil
-}
-
-// A file is the file of a folder, and its own FileInfo.
-type file struct {
-	folder
-	*bytes.Reader
-}
-
-func (f *file) Close() error               { return nil }
-func (f *file) Stat() (fs.FileInfo, error) { return f, nil }
-func (f *file) Name() string               { return f.name }
-func (f *file) Size() int64                { return int64(len(f.text)) }
-func (f *file) Mode() fs.FileMode          { return 0o444 }
-func (f *file) ModTime() time.Time         { return time.Time{} }
-func (f *file) IsDir() bool                { return false }
-func (f *file) Sys() any                   { return nil }
 
 // source makes an error in the tunnel file refer to the line that it comes from.
 func (c *check) source(err error) error {

@@ -41,18 +41,21 @@ func parts(f foreign.File, list [][]byte) *parser {
 	if len(list) < 2 {
 		return nil
 	}
-	all, above := make([]*parser, len(list)), make([]int, len(list)+1)
-	peers := make([]foreign.Peer, headers(f.Text))
-	room := peers
+	all, counts := make([]*parser, len(list)), make([]int, len(list)) // of peers
+	total, above := 0, make([]int, len(list)+1)
 	for i, text := range list {
-		p, n := newParser(f, &foreign.Reader{Tool: tool}), headers(text)
-		p.d.Peers, room = room[:0:n], room[n:]
-		all[i], above[i+1] = p, above[i]+bytes.Count(text, []byte("\n"))
+		counts[i], above[i+1] = headers(text), above[i]+bytes.Count(text, []byte("\n"))
+		total += counts[i]
+	}
+	peers := make([]foreign.Peer, total)
+	for i, room := 0, peers; i < len(list); i++ {
+		all[i] = newParser(f, &foreign.Reader{Tool: tool})
+		all[i].d.Peers, room = room[:0:counts[i]], room[counts[i]:]
 	}
 	parallel.Each(len(list), func(i int) { all[i].lines(list[i], above[i]) })
 	for i, p := range all {
 		first, last := i == 0, i == len(all)-1
-		if p.Err() != nil || !last && !p.notes.None() || !first && p.d.Lines != nil || len(p.d.Peers) != headers(list[i]) {
+		if p.Err() != nil || !last && !p.notes.None() || !first && p.d.Lines != nil || len(p.d.Peers) != counts[i] {
 			return nil
 		}
 		p.end()
