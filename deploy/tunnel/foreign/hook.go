@@ -49,6 +49,9 @@ func (h *hook) unsimple(c string) string {
 	if strings.Contains(c, "OUTPUT") && strings.Contains(c, "--mark $(wg show") {
 		return "a default route has such a kill switch by itself: kill_switch = false takes it away"
 	}
+	if strings.Contains(c, "resolvconf ") {
+		return resolvers
+	}
 	return runsNone
 }
 
@@ -132,7 +135,10 @@ func (h *hook) run(words []string) (why string, ok bool) {
 	return runsNone, false
 }
 
-const runsNone = "a tunnel file runs no program"
+const (
+	runsNone  = "a tunnel file runs no program"
+	resolvers = "dns = names the resolvers"
+)
 
 // programs are the programs whose commands a tunnel file may express.
 var programs = map[string]func(*hook, []string) (why string, ok bool){
@@ -161,6 +167,9 @@ var refused = map[string]string{
 	"firewall-cmd": "the firewall stays yours; masquerade, isolate and forward may say it",
 	"ipset":        "the firewall stays yours; masquerade, isolate and forward may say it",
 	"ping":         "keepalive = 25 keeps a path open",
+
+	"resolvconf":      resolvers,
+	"systemd-resolve": resolvers,
 }
 
 func nothing(*hook, []string) (string, bool) { return "", true }
@@ -393,7 +402,7 @@ func (h *hook) peer(key string) *Peer {
 // resolvectl reads `resolvectl dns IFACE ADDRESS...` and `resolvectl domain`.
 func (h *hook) resolvectl(args []string) (string, bool) {
 	if len(args) < 2 || args[1] != self {
-		return "dns = names the resolvers", false
+		return resolvers, false
 	}
 	switch args[0] {
 	case "dns", "domain":
@@ -408,14 +417,14 @@ func (h *hook) resolvectl(args []string) (string, bool) {
 	case "default-route":
 		return h.defaultResolver(args[2:])
 	}
-	return "dns = names the resolvers", false
+	return resolvers, false
 }
 
 // defaultResolver reads the argument of `resolvectl default-route IFACE`. Resolvers of a tunnel
 // file are asked for every name if "~." is among their domains.
 func (h *hook) defaultResolver(args []string) (string, bool) {
 	if h.down || len(args) != 1 {
-		return "dns = names the resolvers", h.down
+		return resolvers, h.down
 	}
 	yes := slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(args[0]))
 	return `"~." among the domains of dns says it`, yes == slices.Contains(h.d.DNS, "~.")

@@ -16,6 +16,8 @@ func TestHook(t *testing.T) {
 		{"PostUp", "sysctl -w net.ipv4.ip_forward=1", "forward"},
 		{"PreUp", "sysctl -q net.ipv6.conf.all.forwarding=1; true", "forward"},
 		{"PostUp", "echo 1 > /proc/sys/net/ipv4/ip_forward", "forward"},
+		{"PostUp", "echo 1 | sudo tee /proc/sys/net/ipv4/ip_forward >/dev/null", "forward"},
+		{"PostUp", "echo 1 | tee /etc/wireguard/up", "left echo 1 | tee /etc/wireguard/up"},
 		{"PostUp", "sysctl net.ipv4.tcp_mtu_probing=1", "sysctl net.ipv4.tcp_mtu_probing=1"},
 		{"PostUp", "sysctl -p", "left sysctl -p"},
 		{"PostUp", "sysctl --system", "left sysctl --system"},
@@ -226,6 +228,18 @@ func TestHookStripped(t *testing.T) {
 		d.Hook(foreign.Pos{}, "pre-up", command)
 		if got := said(d); got != want {
 			t.Errorf("%s: got %q, want %q", command, got, want)
+		}
+	}
+}
+
+// TestHookResolvers: a command that gives resolvconf(8) resolvers is left out with what to write.
+func TestHookResolvers(t *testing.T) {
+	for _, command := range []string{`printf 'nameserver 10.0.0.1\n' | resolvconf -a tun.%i -m 0 -x`, "resolvconf -d %i",
+		"systemd-resolve -i %i --set-dns=10.0.0.1"} {
+		d := &foreign.Device{Name: "wg0"}
+		d.Hook(foreign.Pos{}, "PostUp", command)
+		if len(d.Left) != 1 || d.Left[0].Why != "dns = names the resolvers" {
+			t.Error(d.Left)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func commands(line string) (list []string) {
 	if m := shell().FindStringSubmatch(line); m != nil && !strings.ContainsAny(m[1][1:len(m[1])-1], m[1][:1]+`\`) {
 		return commands(m[1][1 : len(m[1])-1])
 	}
-	line = stripped(line)
+	line = teed().ReplaceAllString(stripped(line), "echo $1 > $2")
 	if composed(line) {
 		return []string{line}
 	}
@@ -29,6 +29,9 @@ func commands(line string) (list []string) {
 
 // shell matches a line that is run by a shell of its own: bash -c 'LINE'.
 var shell = lazyregexp.New(`^(?:/usr)?(?:/bin/)?(?:ba|da)?sh -c ('.+'|".+")$`)
+
+// teed matches a kernel parameter that is written by way of tee(1), which sudo can run.
+var teed = lazyregexp.New(`^echo (\S+) ?\| ?(?:sudo )?tee (?:-a )?(/proc/sys/\S+)(?: ?>/dev/null)?$`)
 
 // strip matches the two ways to give wg(8) what it takes of a file of wg-quick, which people
 // write for `wg setconf`: `wg setconf wg0 <(wg-quick strip wg0)`, and by a pipe.

@@ -127,14 +127,14 @@ func plain(file foreign.File) error {
 	text := bytes.TrimLeft(file.Text, " \t\r\n")
 	for _, k := range notPlain {
 		if bytes.HasPrefix(text, []byte(k.begins)) {
-			return fault.NewFile("cannot import", file.Name, k.why, k.hint)
+			return fault.NewFile("cannot import", file.Name, k.why, strings.ReplaceAll(k.hint, "FILE", words.ForShell(file.Name)))
 		}
 	}
 	return nil
 }
 
 // notPlain are beginnings of files that hold a tunnel in another form than its program
-// reads.
+// reads. FILE in a hint is the file.
 var notPlain = []struct{ begins, why, hint string }{
 	{"\xef\xbb\xbf", "a byte order mark stands before its text, which no program but an editor reads",
 		"sed -i '1s/^\\xef\\xbb\\xbf//' FILE takes it out"},
@@ -145,6 +145,8 @@ var notPlain = []struct{ begins, why, hint string }{
 	{"age-encryption.org/", encrypted, "age -d FILE has its text"},
 	{"-----BEGIN AGE ENCRYPTED FILE-----", encrypted, "age -d FILE has its text"},
 	{"-----BEGIN PGP MESSAGE-----", "gpg has encrypted it", "gpg -d FILE has its text"},
+	{"interface: ", "it is what `wg show` prints, which has no keys",
+		"wg showconf wg0, as root on that host, prints a file with them"},
 	{"network.", "it is what `uci show` prints, and not the file", "uci export network prints the file"},
 }
 

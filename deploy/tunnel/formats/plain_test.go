@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/fault"
 )
 
 // TestNotPlain: for a file that is encrypted or in another encoding the error says that,
@@ -18,12 +19,17 @@ func TestNotPlain(t *testing.T) {
 		"$ANSIBLE_VAULT;1.1;AES256\n61\n":                     "ansible-vault has encrypted it",
 		"age-encryption.org/v1\n-> X25519 a\n":                "age has encrypted it",
 		"\n-----BEGIN PGP MESSAGE-----\n\nhQ\n":               "gpg has encrypted it",
+		"interface: wg0\n  public key: x\n":                   "what `wg show` prints",
 		"network.wg0=interface\nnetwork.wg0.proto='static'\n": "what `uci show` prints",
 	} {
 		for _, format := range []string{"", "wg-quick"} {
-			_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}}, format, nil)
+			_, err := Parse([]foreign.File{{Name: "my wg0.conf", Text: []byte(text)}}, format, nil)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%q: %v", text, err)
+			}
+			hint := strings.Join(fault.Hints(err), "\n")
+			if strings.Contains(hint, "FILE") || strings.Contains(hint, "my wg0") && !strings.Contains(hint, "'my wg0.conf'") {
+				t.Errorf("%q: the hint does not run: %s", text, hint)
 			}
 		}
 	}
