@@ -244,6 +244,26 @@ func TestHookResolvers(t *testing.T) {
 	}
 }
 
+// TestRouteUndone: the command that undoes a route is dropped with it, however it names the route.
+func TestRouteUndone(t *testing.T) {
+	for down, want := range map[string]bool{
+		"ip route del 192.0.2.0/24 via 10.0.0.2":      true,
+		"ip route del 192.0.2.0/24":                   true,
+		"ip route del 192.0.2.0/24 dev wg0":           true,
+		"ip route del 198.51.100.0/24":                false,
+		"ip route del 192.0.2.0/24 via 203.0.113.1":   false,
+		"ip route del 192.0.2.0/24 dev eth0":          false,
+		"ip route del default via 10.0.0.9 table 128": true,
+	} {
+		d := &foreign.Device{Name: "wg0", Addresses: []foreign.Address{{Local: netip.MustParsePrefix("10.0.0.1/24")}}}
+		d.Hook(foreign.Pos{}, "PostUp", "ip route add 192.0.2.0/24 via 10.0.0.2")
+		d.Hook(foreign.Pos{}, "PreDown", down)
+		if len(d.Left) == 0 != want || len(d.Routes) != 1 {
+			t.Errorf("%s: %v", down, d.Left)
+		}
+	}
+}
+
 // TestHookProgram: an interface may be called as a program is.
 func TestHookProgram(t *testing.T) {
 	d := &foreign.Device{Name: "wg"}

@@ -181,7 +181,7 @@ func prefix(s string) netip.Prefix {
 
 func (h *hook) route(verb string, args []string) (string, bool) {
 	if verb == "del" || verb == "delete" || verb == "d" {
-		return "it is about another interface", h.down && slices.Contains(args, self)
+		return "it is about another interface", h.down && h.undoes(args)
 	}
 	if !slices.Contains([]string{"add", "a", "replace", "append"}, verb) || len(args) == 0 {
 		return runsNone, false
@@ -208,6 +208,22 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	h.d.Routes = append(h.d.Routes, r)
 	h.besideOthers(r)
 	return "", true
+}
+
+// undoes reports whether the arguments of `ip route del` are about a route into this interface: they
+// name it, or the next hop is in its network, or a route to the same destination was read.
+func (h *hook) undoes(args []string) bool {
+	if slices.Contains(args, self) {
+		return true
+	}
+	to, args := destination(args)
+	r, why := h.routeTo(to)
+	dev, unread := r.options(args)
+	if why != "" || unread != "" || dev != "" {
+		return false
+	}
+	same := func(o Route) bool { return o.Prefix == r.Prefix && !r.Gateway.IsValid() }
+	return r.Gateway.IsValid() && h.d.elsewhere("", r.Gateway) == "" || slices.ContainsFunc(h.d.Routes, same)
 }
 
 // elsewhere returns why a route of another interface, or of none, does not lead into this one,
