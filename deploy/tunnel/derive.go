@@ -43,7 +43,7 @@ func viewOf(t *Tunnel, host string, keys []keyring.PublicKey, twice func() []err
 	peers := t.peers(h)
 	missing := missingKeys(t, h, peers, keys)
 	if len(missing) == 0 {
-		parallel.Do(func() { v = derive(t, h, peers, keys) }, func() { twice() })
+		parallel.Do(len(peers) >= fewHosts, func() { v = derive(t, h, peers, keys) }, func() { twice() })
 	}
 	if err := join(append(missing, twice()...)); err != nil {
 		return nil, err
@@ -73,7 +73,8 @@ func derive(t *Tunnel, h *host, peers []*host, keys []keyring.PublicKey) *View {
 	v.MasqueradeTunnel = h.masquerade.val.tunnel
 	v.Addresses, v.Remotes = h.ownAddresses(), h.remotes()
 	v.Through = through(h, peers)
-	parallel.Do(func() { v.Peers = entries(t, h, peers, keys) }, func() { v.Routes = t.routes(h, peers, v) })
+	parallel.Do(len(peers) >= fewHosts,
+		func() { v.Peers = entries(t, h, peers, keys) }, func() { v.Routes = t.routes(h, peers, v) })
 	for _, s := range h.sysctls {
 		if v.Sysctls == nil {
 			v.Sysctls = make(map[string]string, len(h.sysctls))

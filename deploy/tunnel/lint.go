@@ -70,7 +70,7 @@ func (l *linter) pairs() {
 func (l *linter) prefixes() {
 	outside := linter{t: l.t, main: l.main}
 	var twice bool
-	parallel.Do(func() { twice = claimedTwice(l.t) }, outside.endpoints)
+	parallel.Do(len(l.t.sorted) >= fewHosts, func() { twice = claimedTwice(l.t) }, outside.endpoints)
 	if twice {
 		if l.addresses(); len(l.list) > 0 {
 			return

@@ -168,7 +168,7 @@ func tomlFiles(fsys fs.FS, dir string) ([]string, error) {
 // settle derives what every later question needs from the list of hosts.
 func (t *Tunnel) settle() {
 	list := slices.Clone(t.sorted)
-	parallel.Do(func() {
+	parallel.Do(len(list) >= fewHosts, func() {
 		t.hosts = make(map[string]*host, len(list))
 		for _, h := range list {
 			t.hosts[h.name] = h

@@ -33,7 +33,14 @@ func Each(n int, do func(i int)) {
 	others.Wait()
 }
 
-// Do calls functions, all at the same time, and returns after the last one.
-func Do(functions ...func()) {
-	Each(len(functions), func(i int) { functions[i]() })
+// Do calls functions and returns after the last one: all at the same time if they have many
+// things to do, or else one after the other, since to wake another processor takes longer.
+func Do(many bool, functions ...func()) {
+	if many {
+		Each(len(functions), func(i int) { functions[i]() })
+		return
+	}
+	for _, f := range functions {
+		f()
+	}
 }

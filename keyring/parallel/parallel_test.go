@@ -42,8 +42,14 @@ func TestEach(t *testing.T) {
 	}
 }
 
-// TestDo: the functions run at the same time, so that each can wait for another.
+// TestDo: functions that have much to do run at the same time, so that each can wait for
+// another, and others in their order.
 func TestDo(t *testing.T) {
 	a, b := make(chan bool), make(chan bool)
-	Do(func() { a <- true; <-b }, func() { <-a; b <- true })
+	Do(true, func() { a <- true; <-b }, func() { <-a; b <- true })
+	order := ""
+	Do(false, func() { order += "a" }, func() { order += "b" })
+	if order != "ab" {
+		t.Error(order)
+	}
 }

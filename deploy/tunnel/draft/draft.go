@@ -101,7 +101,7 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 	}
 	m.list = slices.DeleteFunc(m.list, func(h *host) bool { return h.d == nil && len(h.mentions) == 0 })
 	inOrder := slices.Clone(m.list)
-	parallel.Do(m.own, func() { slices.SortFunc(inOrder, byOrder) })
+	parallel.Do(len(m.list) >= fewHosts, m.own, func() { slices.SortFunc(inOrder, byOrder) })
 	each(m.list, m.claims)
 	for _, h := range m.list {
 		m.routing(h)
@@ -210,7 +210,8 @@ func (m *maker) peers() error {
 		entries := make([]entry, len(h.d.Peers)) // at once, since there may be thousands
 		var met error
 		var names []string
-		parallel.Do(func() { met = m.meet(h, entries, own) }, func() { names = unspoken(h.d.Peers) })
+		parallel.Do(len(entries) >= fewHosts,
+			func() { met = m.meet(h, entries, own) }, func() { names = unspoken(h.d.Peers) })
 		if err := m.call(entries, names); err != nil {
 			return err
 		}

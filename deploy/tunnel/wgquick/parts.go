@@ -83,7 +83,8 @@ func headers(text []byte) int {
 func allDiffer(peers []foreign.Peer) bool {
 	many := len(peers)
 	keys, prefixes, prefixCount := make(map[keyring.PublicKey]bool, many), make(map[netip.Prefix]bool, many), 0
-	parallel.Do(func() {
+	const some = 500
+	parallel.Do(many >= some, func() {
 		for i := range peers {
 			keys[peers[i].PublicKey] = true
 		}
