@@ -27,14 +27,15 @@ const (
 	tableOwner   = 0x2 // NFT_TABLE_F_OWNER
 )
 
-func readNftables() (firewall.Ruleset, error) {
+// ruleset reads the chains of nftables that see packets as IP, and the sets that they look into.
+func (r reader) ruleset() (firewall.Ruleset, error) {
 	var rules firewall.Ruleset
-	flags, err := readTables()
+	flags, err := r.tables()
 	if err != nil {
 		return rules, notThere(err)
 	}
 	filters := map[nftTable]bool{}
-	err = all.dump(unix.NFT_MSG_GETCHAIN, nil, func(family byte, data []byte) error {
+	err = r.dump(all, unix.NFT_MSG_GETCHAIN, nil, func(family byte, data []byte) error {
 		a := attributesOf(data)
 		t := nftTable{firewall.Family(family), nlenc.String(a[unix.NFTA_CHAIN_TABLE])}
 		c := chainOf(t, a)
@@ -59,11 +60,11 @@ func readNftables() (firewall.Ruleset, error) {
 		if !filters {
 			continue
 		}
-		if err := readRules(t, rules.Chains); err != nil {
+		if err := r.rules(t, rules.Chains); err != nil {
 			return rules, err
 		}
 	}
-	rules.Sets, err = readSets(rules.Chains)
+	rules.Sets, err = r.sets(rules.Chains)
 	return rules, err
 }
 
@@ -72,9 +73,10 @@ func seesIP(f firewall.Family) bool {
 	return slices.Contains([]firewall.Family{firewall.INet, firewall.IPv4, firewall.IPv6, firewall.NetDev}, f)
 }
 
-func readTables() (map[nftTable]uint32, error) {
+// tables reads the flags of all tables.
+func (r reader) tables() (map[nftTable]uint32, error) {
 	flags := map[nftTable]uint32{}
-	err := all.dump(unix.NFT_MSG_GETTABLE, nil, func(family byte, data []byte) error {
+	err := r.dump(all, unix.NFT_MSG_GETTABLE, nil, func(family byte, data []byte) error {
 		a := attributesOf(data)
 		flags[nftTable{firewall.Family(family), nlenc.String(a[unix.NFTA_TABLE_NAME])}] = a.number(unix.NFTA_TABLE_FLAGS)
 		return nil
@@ -138,17 +140,13 @@ func devicesOf(hook nftAttributes) []string {
 
 // dump asks nftables for all objects of a kind in the table, and calls each with the family
 // and the attributes of every one.
-func (t nftTable) dump(kind uint16, about []netlink.Attribute, each func(family byte, data []byte) error) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+func (r reader) dump(t nftTable, kind uint16, about []netlink.Attribute,
+	each func(family byte, data []byte) error) error {
 	attributes, err := netlink.MarshalAttributes(about)
 	if err != nil {
 		return err
 	}
-	messages, err := conn.Execute(netlink.Message{
+	messages, err := r.conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
 			Flags: netlink.Request | netlink.Dump},
 		Data: append([]byte{byte(t.family), unix.NFNETLINK_V0, 0, 0}, attributes...),

@@ -35,30 +35,57 @@ func Ruleset() (firewall.Ruleset, error) {
 func readWhole() (firewall.Ruleset, error) {
 	const tries = 5
 	for range tries {
-		before, err := generation()
-		if err != nil {
-			return firewall.Ruleset{}, err
-		}
-		rules, failed := readNftables()
-		after, err := generation()
-		if err != nil || after == before {
-			return rules, errors.Join(failed, err)
+		rules, whole, err := readOnce()
+		if whole || err != nil {
+			return rules, err
 		}
 	}
 	return firewall.Ruleset{}, unix.EAGAIN
+}
+
+// readOnce reports whether the rules were the same before and after they were read. An error of
+// rules that changed meanwhile is none.
+func readOnce() (rules firewall.Ruleset, whole bool, err error) {
+	r, err := newReader()
+	if err != nil {
+		return rules, false, err
+	}
+	defer func() { r.conn.Close() }()
+	before, err := r.generation()
+	if err != nil {
+		return rules, false, err
+	}
+	rules, failed := r.ruleset()
+	if failed != nil { // the rest of an answer may be left on the connection
+		again, err := newReader()
+		if err != nil {
+			return rules, false, errors.Join(failed, err)
+		}
+		r.conn.Close()
+		r = again
+	}
+	after, err := r.generation()
+	if err != nil || after == before {
+		return rules, true, errors.Join(failed, err)
+	}
+	return rules, false, nil
+}
+
+// A reader asks nftables. All questions go over one connection, which takes longer to make than a
+// host without rules to answer.
+type reader struct{ conn *netlink.Conn }
+
+func newReader() (reader, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	return reader{conn}, err
 }
 
 // nfgenmsg is the size in bytes of struct nfgenmsg, which precedes the attributes.
 const nfgenmsg = 4
 
 // generation returns the number of changes so far, or 0 without nftables.
-func generation() (uint32, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	messages, err := conn.Execute(netlink.Message{
+func (r reader) generation() (uint32, error) {
+	messages, err := r.conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN),
 			Flags: netlink.Request},
 		Data: []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
@@ -69,17 +96,17 @@ func generation() (uint32, error) {
 	return attributesOf(messages[0].Data[nfgenmsg:]).number(unix.NFTA_GEN_ID), nil
 }
 
-// readRules reads the rules of a table into its chains. Package nftables cannot be used
+// rules reads the rules of a table into its chains. Package nftables cannot be used
 // here: it leaves out expressions that it does not know, and a rule without one of its
 // conditions seems to match more than it does.
-func readRules(t nftTable, chains []firewall.Chain) error {
+func (r reader) rules(t nftTable, chains []firewall.Chain) error {
 	named := map[string]*firewall.Chain{}
 	for i := range chains {
 		if c := &chains[i]; c.Family == t.family && c.Table == t.name {
 			named[c.Name] = c
 		}
 	}
-	return t.dump(unix.NFT_MSG_GETRULE, []netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: nlenc.Bytes(t.name)}},
+	return r.dump(t, unix.NFT_MSG_GETRULE, []netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: nlenc.Bytes(t.name)}},
 		func(_ byte, data []byte) error {
 			chain, rule, err := readRule(data)
 			if c := named[chain]; c != nil && err == nil {

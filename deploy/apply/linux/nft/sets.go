@@ -19,8 +19,8 @@ const (
 	typeVerdict = 0xffffff00 // NFT_DATA_VERDICT
 )
 
-// readSets reads the sets in which the chains look things up.
-func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
+// sets reads the sets in which the chains look things up.
+func (r reader) sets(chains []firewall.Chain) ([]firewall.Set, error) {
 	wanted := map[nftTable]map[string]bool{}
 	for _, c := range chains {
 		t := nftTable{c.Family, c.Table}
@@ -37,13 +37,13 @@ func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
 	}
 	var sets []firewall.Set
 	for t, names := range wanted {
-		err := t.dump(unix.NFT_MSG_GETSET, []netlink.Attribute{{Type: unix.NFTA_SET_TABLE, Data: nlenc.Bytes(t.name)}},
+		err := r.dump(t, unix.NFT_MSG_GETSET, []netlink.Attribute{{Type: unix.NFTA_SET_TABLE, Data: nlenc.Bytes(t.name)}},
 			func(_ byte, data []byte) error {
 				a := attributesOf(data)
 				if !names[nlenc.String(a[unix.NFTA_SET_NAME])] {
 					return nil
 				}
-				set, err := readSet(t, a)
+				set, err := r.set(t, a)
 				sets = append(sets, set)
 				return err
 			})
@@ -57,10 +57,10 @@ func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
 	return sets, nil
 }
 
-// readSet reads a set. It leaves out the elements of sets of addresses, which may be a
+// set reads a set. It leaves out the elements of sets of addresses, which may be a
 // million and say nothing about which packets match, of sets whose elements come and go by
 // themselves, and of maps to data other than verdicts.
-func readSet(t nftTable, a nftAttributes) (firewall.Set, error) {
+func (r reader) set(t nftTable, a nftAttributes) (firewall.Set, error) {
 	set := firewall.Set{Family: t.family, Table: t.name, Name: nlenc.String(a[unix.NFTA_SET_NAME])}
 	flags, key, data := a.number(unix.NFTA_SET_FLAGS), a.number(unix.NFTA_SET_KEY_TYPE), a.number(unix.NFTA_SET_DATA_TYPE)
 	maps := flags&unix.NFT_SET_MAP != 0
@@ -73,7 +73,7 @@ func readSet(t nftTable, a nftAttributes) (firewall.Set, error) {
 		{Type: unix.NFTA_SET_ELEM_LIST_TABLE, Data: nlenc.Bytes(t.name)},
 		{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: nlenc.Bytes(set.Name)},
 	}
-	err := t.dump(unix.NFT_MSG_GETSETELEM, about, func(_ byte, data []byte) error {
+	err := r.dump(t, unix.NFT_MSG_GETSETELEM, about, func(_ byte, data []byte) error {
 		list, err := netlink.UnmarshalAttributes(attributesOf(data)[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
 		for _, x := range list {
 			set.Elements = append(set.Elements, elementOf(attributesOf(x.Data), flags&unix.NFT_SET_INTERVAL != 0))
