@@ -90,8 +90,26 @@ func addFlags(c *cli.Command, valued, plain map[string]bool) {
 		if _, ok := f.(*cli.BoolFlag); ok {
 			names = plain
 		}
-		for _, name := range f.Names() {
+		for _, name := range flagNamesOf(f) {
 			names[name] = true
 		}
 	}
+}
+
+// flagNamesOf are the names of a flag. Its own method puts each through a regular expression: for the
+// flags of all verbs that is a twentieth of the time of a start.
+func flagNamesOf(f cli.Flag) []string {
+	switch f := f.(type) {
+	case *cli.BoolFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *cli.StringFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *cli.StringSliceFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *cli.IntFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *cli.DurationFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	}
+	return f.Names()
 }

@@ -1,8 +1,8 @@
 package graph
 
 import (
-	"encoding/xml"
 	"fmt"
+	"html"
 	"math"
 	"slices"
 	"strings"
@@ -309,9 +309,6 @@ func (d *drawing) key() []row {
 	return rows
 }
 
-// xmlText escapes s for XML.
-func xmlText(s string) string {
-	var b strings.Builder
-	xml.EscapeText(&b, []byte(printable(s))) // a Builder returns no errors
-	return b.String()
-}
+// xmlText escapes s for XML, as for HTML: package encoding/xml would make tables at each start of
+// the program.
+func xmlText(s string) string { return html.EscapeString(printable(s)) }

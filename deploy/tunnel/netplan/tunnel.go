@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -88,7 +89,7 @@ func (p *parser) tunnel(t field) {
 	}
 	p.d.Comment = append(p.d.Comment, comments(t.at)...)
 	p.d.Comment = append(p.d.Comment, comments(t.value, "peers")...)
-	p.handle(fields, "tunnels", tunnelKeys)
+	p.handle(fields, "tunnels", tunnelKeys())
 }
 
 // otherModes are the modes of tunnels that are not WireGuard's (netplan(5)).
@@ -113,63 +114,67 @@ const (
 	noOther      = "a route of a tunnel has a destination, a gateway, a table and a metric"
 )
 
-var tunnelKeys = together(map[string]handler{
-	"mode": ignore, // read already
-	"key":  key, "keys": key,
-	"mark": func(p *parser, e field) { p.d.FwMark = uint32(p.number(e, foreign.Max32)) },
-	"port": func(p *parser, e field) { p.d.ListenPort = p.number(e, math.MaxUint16) },
-	"mtu":  func(p *parser, e field) { p.d.MTU = p.number(e, math.MaxUint16) },
-	"peers": func(p *parser, e field) {
-		for _, n := range p.items(e.value, e.key) {
-			p.d.Peers = append(p.d.Peers, foreign.Peer{Pos: p.pos(n), Comment: comments(n), Beside: beside(n)})
-			p.mapping(n, e.key, peerKeys)
-			p.peerDone()
-		}
-	},
-	"addresses": addresses,
-	"gateway4":  gateway,
-	"gateway6":  gateway,
-	"nameservers": func(p *parser, e field) {
-		p.mapping(e.value, e.key, map[string]handler{"addresses": resolvers, "search": domains})
-	},
-	"routes": func(p *parser, e field) {
-		for _, n := range p.items(e.value, e.key) {
-			p.route(n)
-		}
-	},
-	"routing-policy": func(p *parser, e field) {
-		for _, n := range p.items(e.value, e.key) {
-			p.left(field{at: n}, e.key, "a tunnel file has no rules but those that its routes need")
-		}
-	},
-	"renderer": func(p *parser, e field) { p.renderer = p.text(e.value, e.key) },
-	"activation-mode": func(p *parser, e field) {
-		switch p.text(e.value, e.key) {
-		case "manual":
-			p.d.Manual = true
-		case "off":
-			p.d.Manual = true
-			p.left(e, e.key, "whoever sets the interface up has it taken down again there")
-		default:
-			p.Wrong(p.pos(e.value), "", "activation-mode is neither manual nor off")
-		}
-	},
-	"link-local": func(p *parser, e field) {
-		for _, n := range p.items(e.value, e.key) {
-			if p.text(n, e.key) != "ipv6" {
-				p.left(e, e.key, "a tunnel has the addresses that are written")
+// tunnelKeys has what to do with each key of its section. This table and the others are made when
+// they are first used: the program is started often, and seldom reads such files.
+var tunnelKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"mode": ignore, // read already
+		"key":  key, "keys": key,
+		"mark": func(p *parser, e field) { p.d.FwMark = uint32(p.number(e, foreign.Max32)) },
+		"port": func(p *parser, e field) { p.d.ListenPort = p.number(e, math.MaxUint16) },
+		"mtu":  func(p *parser, e field) { p.d.MTU = p.number(e, math.MaxUint16) },
+		"peers": func(p *parser, e field) {
+			for _, n := range p.items(e.value, e.key) {
+				p.d.Peers = append(p.d.Peers, foreign.Peer{Pos: p.pos(n), Comment: comments(n), Beside: beside(n)})
+				p.mapping(n, e.key, peerKeys())
+				p.peerDone()
 			}
-		}
-	},
-	"networkmanager": networkManager,
-	"macaddress":     left("a WireGuard interface has none"),
-	"ipv6-mtu":       left("the tunnel's mtu is for both families"),
-	"openvswitch":    left("a tunnel's interface is in no switch"),
-	"neigh-suppress": left("a tunnel's interface is in no bridge"),
-}, each(ignore, "optional", "optional-addresses", "critical", "ignore-carrier", "emit-lldp", "ipv6-privacy",
-	"ipv6-address-generation", "ipv6-address-token", "dhcp-identifier", "dhcp4-overrides", "dhcp6-overrides",
-	"ra-overrides", "local", "remote", "ttl"), // these are for tunnels of other modes
-	each(leftIf(noNeighbours), "dhcp4", "dhcp6", "accept-ra"))
+		},
+		"addresses": addresses,
+		"gateway4":  gateway,
+		"gateway6":  gateway,
+		"nameservers": func(p *parser, e field) {
+			p.mapping(e.value, e.key, map[string]handler{"addresses": resolvers, "search": domains})
+		},
+		"routes": func(p *parser, e field) {
+			for _, n := range p.items(e.value, e.key) {
+				p.route(n)
+			}
+		},
+		"routing-policy": func(p *parser, e field) {
+			for _, n := range p.items(e.value, e.key) {
+				p.left(field{at: n}, e.key, "a tunnel file has no rules but those that its routes need")
+			}
+		},
+		"renderer": func(p *parser, e field) { p.renderer = p.text(e.value, e.key) },
+		"activation-mode": func(p *parser, e field) {
+			switch p.text(e.value, e.key) {
+			case "manual":
+				p.d.Manual = true
+			case "off":
+				p.d.Manual = true
+				p.left(e, e.key, "whoever sets the interface up has it taken down again there")
+			default:
+				p.Wrong(p.pos(e.value), "", "activation-mode is neither manual nor off")
+			}
+		},
+		"link-local": func(p *parser, e field) {
+			for _, n := range p.items(e.value, e.key) {
+				if p.text(n, e.key) != "ipv6" {
+					p.left(e, e.key, "a tunnel has the addresses that are written")
+				}
+			}
+		},
+		"networkmanager": networkManager,
+		"macaddress":     left("a WireGuard interface has none"),
+		"ipv6-mtu":       left("the tunnel's mtu is for both families"),
+		"openvswitch":    left("a tunnel's interface is in no switch"),
+		"neigh-suppress": left("a tunnel's interface is in no bridge"),
+	}, each(ignore, "optional", "optional-addresses", "critical", "ignore-carrier", "emit-lldp", "ipv6-privacy",
+		"ipv6-address-generation", "ipv6-address-token", "dhcp-identifier", "dhcp4-overrides", "dhcp6-overrides",
+		"ra-overrides", "local", "remote", "ttl"), // these are for tunnels of other modes
+		each(leftIf(noNeighbours), "dhcp4", "dhcp6", "accept-ra"))
+})
 
 // number parses a number.
 func (p *parser) number(e field, high int) int {
@@ -226,37 +231,39 @@ func (p *parser) keyFlags(e field) {
 // characters that end in "=" are a key (is_wireguard_key of netplan 1.2.2).
 func isFile(s string) bool { return path.IsAbs(s) && !keyring.HoldsKey(s) }
 
-var peerKeys = map[string]handler{
-	"keys": func(p *parser, e field) {
-		p.mapping(e.value, e.key, map[string]handler{
-			"public": func(p *parser, e field) {
-				p.last().PublicKey = p.PublicKey(p.pos(e.value), e.key, p.text(e.value, e.key))
-			},
-			"shared": func(p *parser, e field) {
-				switch s := p.text(e.value, e.key); {
-				case e.value.Kind != yaml.ScalarNode:
-				case isFile(s):
-					p.last().PresharedKeyFile = path.Clean(s)
-				default:
-					p.last().PresharedKey = p.PresharedKey(p.pos(e.value), e.key, s)
+var peerKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"keys": func(p *parser, e field) {
+			p.mapping(e.value, e.key, map[string]handler{
+				"public": func(p *parser, e field) {
+					p.last().PublicKey = p.PublicKey(p.pos(e.value), e.key, p.text(e.value, e.key))
+				},
+				"shared": func(p *parser, e field) {
+					switch s := p.text(e.value, e.key); {
+					case e.value.Kind != yaml.ScalarNode:
+					case isFile(s):
+						p.last().PresharedKeyFile = path.Clean(s)
+					default:
+						p.last().PresharedKey = p.PresharedKey(p.pos(e.value), e.key, s)
+					}
+				},
+			})
+		},
+		"allowed-ips": func(p *parser, e field) {
+			peer := p.last()
+			for _, n := range p.items(e.value, e.key) {
+				prefix, ok := p.prefix(n, e.key)
+				if ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {
+					peer.AllowedIPs = append(peer.AllowedIPs, prefix.Masked())
 				}
-			},
-		})
-	},
-	"allowed-ips": func(p *parser, e field) {
-		peer := p.last()
-		for _, n := range p.items(e.value, e.key) {
-			prefix, ok := p.prefix(n, e.key)
-			if ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {
-				peer.AllowedIPs = append(peer.AllowedIPs, prefix.Masked())
 			}
-		}
-	},
-	"endpoint": func(p *parser, e field) {
-		p.last().Endpoint = p.Endpoint(p.pos(e.value), e.key, p.text(e.value, e.key))
-	},
-	"keepalive": func(p *parser, e field) { p.last().Keepalive = p.number(e, math.MaxUint16) },
-}
+		},
+		"endpoint": func(p *parser, e field) {
+			p.last().Endpoint = p.Endpoint(p.pos(e.value), e.key, p.text(e.value, e.key))
+		},
+		"keepalive": func(p *parser, e field) { p.last().Keepalive = p.number(e, math.MaxUint16) },
+	}
+})
 
 func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
 

@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -92,18 +93,18 @@ func (p *parser) network(all []network) {
 		case "Match":
 			p.section(s, matchKeys)
 		case "Link":
-			p.section(s, linkKeys)
+			p.section(s, linkKeys())
 		case "Network":
-			p.section(s, networkKeys)
+			p.section(s, networkKeys())
 		case "Address":
 			p.addresses = append(p.addresses, address{at: s.at})
-			p.section(s, addressKeys)
+			p.section(s, addressKeys())
 		case "Route":
 			p.routes = append(p.routes, route{at: s.at})
-			p.section(s, routeKeys)
+			p.section(s, routeKeys())
 		case "RoutingPolicyRule":
 			p.rules = append(p.rules, rule{at: s.at})
-			p.section(s, ruleKeys)
+			p.section(s, ruleKeys())
 		default:
 			p.otherSection(s)
 		}
@@ -116,7 +117,7 @@ func (p *parser) conf(files []foreign.File) {
 	for _, f := range files {
 		for _, s := range lex(p.Reader, f) {
 			for _, e := range s.entries {
-				if h := networkKeys[e.key]; s.name == "Network" && strings.HasSuffix(e.key, "Forwarding") && h != nil {
+				if h := networkKeys()[e.key]; s.name == "Network" && strings.HasSuffix(e.key, "Forwarding") && h != nil {
 					h(p, e)
 				}
 			}
@@ -169,29 +170,31 @@ var matchKeys = onHosts(map[string]handler{
 	"OriginalName": ignore,
 })
 
-var linkKeys = map[string]handler{
-	"MTUBytes": func(p *parser, e entry) { p.d.MTU, p.mtu = p.bytes(e), true },
-	"ActivationPolicy": func(p *parser, e entry) {
-		switch e.value {
-		case "", "up":
-		case "manual", "down":
-			p.d.Manual = true
-		case "always-down":
-			p.d.Manual = true
-			p.left(e.at, "ActivationPolicy=", "whoever sets the interface up has it taken down again there")
-		case "always-up", "bound":
-			p.left(e.at, "ActivationPolicy=", "an interface that somebody sets down stays so")
-		default:
-			p.Wrong(e.at, "", "ActivationPolicy=: %s is none of up, always-up, manual, always-down, down, bound",
-				foreign.Shown(e.value))
-		}
-	},
-	"Unmanaged":         leftIf("systemd-networkd then does nothing of this file"),
-	"RequiredForOnline": ignore, "RequiredFamilyForOnline": ignore, "ARP": ignore, "Multicast": ignore,
-	"AllMulticast": ignore, "Promiscuous": ignore,
-	"MACAddress": left("a WireGuard interface has none"),
-	"Group":      left("a tunnel's interface is in group 0"),
-}
+var linkKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"MTUBytes": func(p *parser, e entry) { p.d.MTU, p.mtu = p.bytes(e), true },
+		"ActivationPolicy": func(p *parser, e entry) {
+			switch e.value {
+			case "", "up":
+			case "manual", "down":
+				p.d.Manual = true
+			case "always-down":
+				p.d.Manual = true
+				p.left(e.at, "ActivationPolicy=", "whoever sets the interface up has it taken down again there")
+			case "always-up", "bound":
+				p.left(e.at, "ActivationPolicy=", "an interface that somebody sets down stays so")
+			default:
+				p.Wrong(e.at, "", "ActivationPolicy=: %s is none of up, always-up, manual, always-down, down, bound",
+					foreign.Shown(e.value))
+			}
+		},
+		"Unmanaged":         leftIf("systemd-networkd then does nothing of this file"),
+		"RequiredForOnline": ignore, "RequiredFamilyForOnline": ignore, "ARP": ignore, "Multicast": ignore,
+		"AllMulticast": ignore, "Promiscuous": ignore,
+		"MACAddress": left("a WireGuard interface has none"),
+		"Group":      left("a tunnel's interface is in group 0"),
+	}
+})
 
 // dns reads resolvers. A port, an interface or a name for TLS is left out.
 func dns(p *parser, e entry) {

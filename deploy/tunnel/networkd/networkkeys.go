@@ -3,6 +3,7 @@ package networkd
 import (
 	"net/netip"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -14,64 +15,66 @@ const (
 	noStacked    = "it is another interface on top of this one, which a tunnel file has nothing of"
 )
 
-var networkKeys = together(map[string]handler{
-	"Description": func(p *parser, e entry) {
-		if !p.described {
-			p.d.Description = e.value
-		}
-	},
-	"Address": func(p *parser, e entry) {
-		if e.value == "" {
-			p.addresses = nil
-			return
-		}
-		p.addresses = append(p.addresses, address{at: e.at})
-		addressKeys["Address"](p, e)
-	},
-	"Gateway": func(p *parser, e entry) {
-		p.routes = append(p.routes, route{at: e.at})
-		routeKeys["Gateway"](p, e)
-	},
-	"DNS": dns, "Domains": domains,
-	"DNSDefaultRoute": func(p *parser, e entry) { p.dnsDefault = e },
-	"IPForward":       forward(families{true, true}, "ipv4", "ipv6"),
-	"IPv4Forwarding":  forward(families{ipv4: true}),
-	"IPv6Forwarding":  forward(families{ipv6: true}),
-	"IPMasquerade":    masquerade,
-	"DHCP":            leftIf(noNeighbours, "none"),
-	"IPv6AcceptRA":    leftIf(noNeighbours),
-	"LinkLocalAddressing": leftIf("a tunnel has the addresses that are written: add one of fe80::/64 to them",
-		"ipv4"),
-	"IPv4ReversePathFilter": func(p *parser, e entry) {
-		n := map[string]string{"no": "0", "strict": "1", "loose": "2"}[e.value]
-		if n == "" {
-			p.Wrong(e.at, "", "IPv4ReversePathFilter=: %s is none of no, strict, loose", foreign.Shown(e.value))
-			return
-		}
-		p.sysctl(e.at, "ipv4", "rp_filter", n)
-	},
-	"IPv4AcceptLocal":   sysctl("ipv4", "accept_local"),
-	"IPv4RouteLocalnet": sysctl("ipv4", "route_localnet"),
-	"IPv4SrcValidMark":  sysctl("ipv4", "src_valid_mark"),
-	"IPv4ProxyARP":      leftIf("there is no ARP in a tunnel"),
-	"ProxyARP":          leftIf("there is no ARP in a tunnel"),
-	"IPv6MTUBytes":      left("the tunnel's mtu is for both families"),
-	"RouteTable":        left("a table of [Network] is for all routes of it: write it at each"),
-	"MPLSRouting":       leftIf("a tunnel carries no MPLS"),
-}, each(ignore, "ConfigureWithoutCarrier", "IgnoreCarrierLoss", "KeepConfiguration", "LLDP", "EmitLLDP",
-	"IPv4LLStartAddress", "IPv4LLRoute", "IPv6LinkLocalAddressGenerationMode", "IPv6DuplicateAddressDetection",
-	"IPv4DuplicateAddressDetectionTimeoutSec", "IPv6StableSecretAddress", "IPv6PrivacyExtensions", "IPv6HopLimit",
-	"IPv6RetransmissionTimeSec", "ManageForeignRoutes", "ManageForeignNextHops", "ManageForeignRoutingPolicyRules",
-	"MulticastIGMPVersion", "UseDomains", "IPv4ProxyARPPrivateVLAN", "SpeedMeter", "SpeedMeterIntervalSec"),
-	each(leftIf(noNeighbours), "DHCPServer", "DHCPRelay", "IPv6SendRA", "DHCPPrefixDelegation", "DHCPv6PrefixDelegation",
-		"IPv6PrefixDelegation", "IPv6AcceptRouterAdvertisements", "IPv4LL", "IPv6ProxyNDP"),
-	each(left(noNeighbours), "IPv6ProxyNDPAddress", "ProxyNeighbor", "IPv6Token", "BindCarrier"),
-	each(leftIf(noResolver), "LLMNR", "MulticastDNS", "DNSSEC", "DNSOverTLS"),
-	each(left(noResolver), "DNSSECNegativeTrustAnchors", "NTP"),
-	each(left(noStacked), "Bridge", "Bond", "VRF", "VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "MACsec",
-		"Tunnel", "Xfrm", "L2TP", "IPoIB", "BatmanAdvanced", "ActiveSlave", "PrimarySlave", "KeepMaster",
-		"DefaultRouteOnDevice"),
-)
+var networkKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"Description": func(p *parser, e entry) {
+			if !p.described {
+				p.d.Description = e.value
+			}
+		},
+		"Address": func(p *parser, e entry) {
+			if e.value == "" {
+				p.addresses = nil
+				return
+			}
+			p.addresses = append(p.addresses, address{at: e.at})
+			addressKeys()["Address"](p, e)
+		},
+		"Gateway": func(p *parser, e entry) {
+			p.routes = append(p.routes, route{at: e.at})
+			routeKeys()["Gateway"](p, e)
+		},
+		"DNS": dns, "Domains": domains,
+		"DNSDefaultRoute": func(p *parser, e entry) { p.dnsDefault = e },
+		"IPForward":       forward(families{true, true}, "ipv4", "ipv6"),
+		"IPv4Forwarding":  forward(families{ipv4: true}),
+		"IPv6Forwarding":  forward(families{ipv6: true}),
+		"IPMasquerade":    masquerade,
+		"DHCP":            leftIf(noNeighbours, "none"),
+		"IPv6AcceptRA":    leftIf(noNeighbours),
+		"LinkLocalAddressing": leftIf("a tunnel has the addresses that are written: add one of fe80::/64 to them",
+			"ipv4"),
+		"IPv4ReversePathFilter": func(p *parser, e entry) {
+			n := map[string]string{"no": "0", "strict": "1", "loose": "2"}[e.value]
+			if n == "" {
+				p.Wrong(e.at, "", "IPv4ReversePathFilter=: %s is none of no, strict, loose", foreign.Shown(e.value))
+				return
+			}
+			p.sysctl(e.at, "ipv4", "rp_filter", n)
+		},
+		"IPv4AcceptLocal":   sysctl("ipv4", "accept_local"),
+		"IPv4RouteLocalnet": sysctl("ipv4", "route_localnet"),
+		"IPv4SrcValidMark":  sysctl("ipv4", "src_valid_mark"),
+		"IPv4ProxyARP":      leftIf("there is no ARP in a tunnel"),
+		"ProxyARP":          leftIf("there is no ARP in a tunnel"),
+		"IPv6MTUBytes":      left("the tunnel's mtu is for both families"),
+		"RouteTable":        left("a table of [Network] is for all routes of it: write it at each"),
+		"MPLSRouting":       leftIf("a tunnel carries no MPLS"),
+	}, each(ignore, "ConfigureWithoutCarrier", "IgnoreCarrierLoss", "KeepConfiguration", "LLDP", "EmitLLDP",
+		"IPv4LLStartAddress", "IPv4LLRoute", "IPv6LinkLocalAddressGenerationMode", "IPv6DuplicateAddressDetection",
+		"IPv4DuplicateAddressDetectionTimeoutSec", "IPv6StableSecretAddress", "IPv6PrivacyExtensions", "IPv6HopLimit",
+		"IPv6RetransmissionTimeSec", "ManageForeignRoutes", "ManageForeignNextHops", "ManageForeignRoutingPolicyRules",
+		"MulticastIGMPVersion", "UseDomains", "IPv4ProxyARPPrivateVLAN", "SpeedMeter", "SpeedMeterIntervalSec"),
+		each(leftIf(noNeighbours), "DHCPServer", "DHCPRelay", "IPv6SendRA", "DHCPPrefixDelegation", "DHCPv6PrefixDelegation",
+			"IPv6PrefixDelegation", "IPv6AcceptRouterAdvertisements", "IPv4LL", "IPv6ProxyNDP"),
+		each(left(noNeighbours), "IPv6ProxyNDPAddress", "ProxyNeighbor", "IPv6Token", "BindCarrier"),
+		each(leftIf(noResolver), "LLMNR", "MulticastDNS", "DNSSEC", "DNSOverTLS"),
+		each(left(noResolver), "DNSSECNegativeTrustAnchors", "NTP"),
+		each(left(noStacked), "Bridge", "Bond", "VRF", "VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "MACsec",
+			"Tunnel", "Xfrm", "L2TP", "IPoIB", "BatmanAdvanced", "ActiveSlave", "PrimarySlave", "KeepMaster",
+			"DefaultRouteOnDevice"),
+	)
+})
 
 // sysctl handles a boolean that networkd writes to a parameter of the interface.
 func sysctl(family, name string) handler {
@@ -153,29 +156,31 @@ func (p *parser) address() *address { return &p.addresses[len(p.addresses)-1] }
 
 const noAttributes = "an address of a tunnel has no attributes"
 
-var addressKeys = together(map[string]handler{
-	"Address": func(p *parser, e entry) {
-		prefix, ok := p.Prefix(e.at, "Address=", e.value)
-		switch {
-		case ok && prefix.Addr().IsUnspecified():
-			p.left(e.at, "Address=", "systemd-networkd chooses a free network: write the one that it has (ip address)")
-		case ok:
-			p.address().local = prefix
-		}
-	},
-	"Peer": func(p *parser, e entry) {
-		if prefix, ok := p.Prefix(e.at, "Peer=", e.value); ok {
-			p.address().remote = prefix
-		}
-	},
-	"AddPrefixRoute": func(p *parser, e entry) {
-		if yes, ok := p.truth(e); ok && !yes {
-			p.left(e.at, "AddPrefixRoute=", "the kernel makes a route to the network of an address")
-		}
-	},
-	"DuplicateAddressDetection": ignore, "Scope": left(noAttributes), "Broadcast": ignore,
-	"ManageTemporaryAddress": leftIf(noAttributes), "HomeAddress": leftIf(noAttributes), "AutoJoin": leftIf(noAttributes),
-}, each(left(noAttributes), "Label", "PreferredLifetime", "RouteMetric", "NetLabel", "NFTSet", "PrefixRoute"))
+var addressKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"Address": func(p *parser, e entry) {
+			prefix, ok := p.Prefix(e.at, "Address=", e.value)
+			switch {
+			case ok && prefix.Addr().IsUnspecified():
+				p.left(e.at, "Address=", "systemd-networkd chooses a free network: write the one that it has (ip address)")
+			case ok:
+				p.address().local = prefix
+			}
+		},
+		"Peer": func(p *parser, e entry) {
+			if prefix, ok := p.Prefix(e.at, "Peer=", e.value); ok {
+				p.address().remote = prefix
+			}
+		},
+		"AddPrefixRoute": func(p *parser, e entry) {
+			if yes, ok := p.truth(e); ok && !yes {
+				p.left(e.at, "AddPrefixRoute=", "the kernel makes a route to the network of an address")
+			}
+		},
+		"DuplicateAddressDetection": ignore, "Scope": left(noAttributes), "Broadcast": ignore,
+		"ManageTemporaryAddress": leftIf(noAttributes), "HomeAddress": leftIf(noAttributes), "AutoJoin": leftIf(noAttributes),
+	}, each(left(noAttributes), "Label", "PreferredLifetime", "RouteMetric", "NetLabel", "NFTSet", "PrefixRoute"))
+})
 
 // A route is a [Route], or a Gateway= of [Network].
 type route struct {
@@ -195,42 +200,44 @@ func (p *parser) route() *route { return &p.routes[len(p.routes)-1] }
 
 const noOther = "a route of a tunnel has a destination, a gateway, a table and a metric"
 
-var routeKeys = together(map[string]handler{
-	"Destination": func(p *parser, e entry) {
-		if e.value == "default" {
-			return
-		}
-		if prefix, ok := p.Prefix(e.at, "Destination=", e.value); ok {
-			p.route().dest = prefix.Masked()
-		}
-	},
-	"Gateway": func(p *parser, e entry) {
-		if addr, err := netip.ParseAddr(e.value); err == nil && addr.Zone() == "" {
-			p.route().gateway = addr
-			return
-		}
-		p.Wrong(e.at, "", "Gateway=: %s is not an address", foreign.Shown(e.value))
-	},
-	"Table":  func(p *parser, e entry) { p.route().table = number{p.tableNumber(e), true} },
-	"Metric": func(p *parser, e entry) { p.route().metric = p.maybeNumber(e, foreign.Max32) },
-	"Type": func(p *parser, e entry) {
-		if e.value != "unicast" && e.value != "" {
-			p.route().drop = true
-			p.left(e.at, "Type=", "such a route does not lead into the interface")
-		}
-	},
-	"Scope": func(p *parser, e entry) {
-		if e.value != "link" && e.value != "global" && e.value != "" {
-			p.left(e.at, "Scope=", noOther)
-		}
-	},
-	"PreferredSource": func(p *parser, e entry) {
-		r := p.route()
-		r.source = foreign.Source{Left: foreign.Left{Pos: e.at, What: "PreferredSource=", Why: noOther}}
-		r.source.Addr, _ = netip.ParseAddr(e.value)
-	},
-	"Protocol": ignore, "GatewayOnLink": ignore, "GatewayOnlink": ignore,
-	"IPv6Preference": leftIf(noOther, "medium"),
-}, each(left(noOther), "Source", "NextHop", "MultiPathRoute", "MTUBytes", "HopLimit", "QuickAck",
-	"InitialCongestionWindow", "InitialAdvertisedReceiveWindow", "TCPAdvertisedMaximumSegmentSize",
-	"TCPCongestionControlAlgorithm", "TCPRetransmissionTimeoutSec", "FastOpenNoCookie", "TTLPropagate"))
+var routeKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"Destination": func(p *parser, e entry) {
+			if e.value == "default" {
+				return
+			}
+			if prefix, ok := p.Prefix(e.at, "Destination=", e.value); ok {
+				p.route().dest = prefix.Masked()
+			}
+		},
+		"Gateway": func(p *parser, e entry) {
+			if addr, err := netip.ParseAddr(e.value); err == nil && addr.Zone() == "" {
+				p.route().gateway = addr
+				return
+			}
+			p.Wrong(e.at, "", "Gateway=: %s is not an address", foreign.Shown(e.value))
+		},
+		"Table":  func(p *parser, e entry) { p.route().table = number{p.tableNumber(e), true} },
+		"Metric": func(p *parser, e entry) { p.route().metric = p.maybeNumber(e, foreign.Max32) },
+		"Type": func(p *parser, e entry) {
+			if e.value != "unicast" && e.value != "" {
+				p.route().drop = true
+				p.left(e.at, "Type=", "such a route does not lead into the interface")
+			}
+		},
+		"Scope": func(p *parser, e entry) {
+			if e.value != "link" && e.value != "global" && e.value != "" {
+				p.left(e.at, "Scope=", noOther)
+			}
+		},
+		"PreferredSource": func(p *parser, e entry) {
+			r := p.route()
+			r.source = foreign.Source{Left: foreign.Left{Pos: e.at, What: "PreferredSource=", Why: noOther}}
+			r.source.Addr, _ = netip.ParseAddr(e.value)
+		},
+		"Protocol": ignore, "GatewayOnLink": ignore, "GatewayOnlink": ignore,
+		"IPv6Preference": leftIf(noOther, "medium"),
+	}, each(left(noOther), "Source", "NextHop", "MultiPathRoute", "MTUBytes", "HopLimit", "QuickAck",
+		"InitialCongestionWindow", "InitialAdvertisedReceiveWindow", "TCPAdvertisedMaximumSegmentSize",
+		"TCPCongestionControlAlgorithm", "TCPRetransmissionTimeoutSec", "FastOpenNoCookie", "TTLPropagate"))
+})

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -179,13 +180,13 @@ func (p *parser) netdevSection(s section) {
 	switch {
 	case s.name == "NetDev":
 		p.d.Comment = append(p.d.Comment, s.comments...)
-		p.section(s, netdevKeys)
+		p.section(s, netdevKeys())
 	case s.name == "WireGuard":
 		p.d.Comment = append(p.d.Comment, s.comments...)
-		p.section(s, wireguardKeys)
+		p.section(s, wireguardKeys())
 	case s.name == "WireGuardPeer":
 		p.peers = append(p.peers, peer{Peer: foreign.Peer{Pos: s.at, Comment: s.comments, Beside: s.beside}})
-		p.section(s, peerKeys)
+		p.section(s, peerKeys())
 		p.peerDone(s)
 	case s.name == "Match":
 		p.section(s, hostKeys)
@@ -195,23 +196,27 @@ func (p *parser) netdevSection(s section) {
 	}
 }
 
-var netdevKeys = map[string]handler{
-	"Name": func(p *parser, e entry) {
-		if strings.ContainsAny(e.value, "%") {
-			p.Wrong(e.at, "write the name out", "Name=: a name with %% is made by systemd at run time")
-			return
-		}
-		p.d.Name = e.value
-	},
-	"Kind":        ignore,
-	"Description": func(p *parser, e entry) { p.d.Description, p.described = e.value, e.value != "" },
-	"MTUBytes": func(p *parser, e entry) {
-		if !p.mtu {
-			p.d.MTU = p.bytes(e)
-		}
-	},
-	"MACAddress": left("a WireGuard interface has none"),
-}
+// netdevKeys has what to do with each key of its section. This table and the others are made when
+// they are first used: the program is started often, and seldom reads such files.
+var netdevKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"Name": func(p *parser, e entry) {
+			if strings.ContainsAny(e.value, "%") {
+				p.Wrong(e.at, "write the name out", "Name=: a name with %% is made by systemd at run time")
+				return
+			}
+			p.d.Name = e.value
+		},
+		"Kind":        ignore,
+		"Description": func(p *parser, e entry) { p.d.Description, p.described = e.value, e.value != "" },
+		"MTUBytes": func(p *parser, e entry) {
+			if !p.mtu {
+				p.d.MTU = p.bytes(e)
+			}
+		},
+		"MACAddress": left("a WireGuard interface has none"),
+	}
+})
 
 // bytes reads a size as systemd's parse_size does: K, M and G are powers of 1024.
 func (p *parser) bytes(e entry) int {

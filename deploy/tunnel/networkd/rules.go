@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -28,26 +29,28 @@ func (p *parser) rule() *rule { return &p.rules[len(p.rules)-1] }
 
 func further(p *parser, _ entry) { p.rule().further = true }
 
-var ruleKeys = together(map[string]handler{
-	"FirewallMark": func(p *parser, e entry) {
-		mark, mask, masked := strings.Cut(e.value, "/")
-		r := p.rule()
-		r.mark = number{p.Number(e.at, "FirewallMark=", mark, 0, foreign.Max32), true}
-		r.masked = masked && p.Number(e.at, "FirewallMark=", mask, 0, foreign.Max32) != foreign.Max32
-	},
-	"InvertRule":           func(p *parser, e entry) { p.rule().invert, _ = p.truth(e) },
-	"Table":                func(p *parser, e entry) { p.rule().table = number{p.tableNumber(e), true} },
-	"SuppressPrefixLength": func(p *parser, e entry) { p.rule().suppress = p.maybeNumber(e, 128) },
-	"Priority":             func(p *parser, e entry) { p.maybeNumber(e, foreign.Max32) },
-	"Family": func(p *parser, e entry) {
-		all := map[string]families{"ipv4": {ipv4: true}, "ipv6": {ipv6: true}, "both": {true, true}}
-		p.rule().family = all[e.value]
-		if p.rule().family == (families{}) {
-			p.Wrong(e.at, "", "Family=: %s is none of ipv4, ipv6, both", foreign.Shown(e.value))
-		}
-	},
-}, each(further, "From", "To", "IncomingInterface", "OutgoingInterface", "SourcePort", "DestinationPort", "IPProtocol",
-	"TypeOfService", "User", "SuppressInterfaceGroup", "Type", "GoTo", "L3MasterDevice"))
+var ruleKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"FirewallMark": func(p *parser, e entry) {
+			mark, mask, masked := strings.Cut(e.value, "/")
+			r := p.rule()
+			r.mark = number{p.Number(e.at, "FirewallMark=", mark, 0, foreign.Max32), true}
+			r.masked = masked && p.Number(e.at, "FirewallMark=", mask, 0, foreign.Max32) != foreign.Max32
+		},
+		"InvertRule":           func(p *parser, e entry) { p.rule().invert, _ = p.truth(e) },
+		"Table":                func(p *parser, e entry) { p.rule().table = number{p.tableNumber(e), true} },
+		"SuppressPrefixLength": func(p *parser, e entry) { p.rule().suppress = p.maybeNumber(e, 128) },
+		"Priority":             func(p *parser, e entry) { p.maybeNumber(e, foreign.Max32) },
+		"Family": func(p *parser, e entry) {
+			all := map[string]families{"ipv4": {ipv4: true}, "ipv6": {ipv6: true}, "both": {true, true}}
+			p.rule().family = all[e.value]
+			if p.rule().family == (families{}) {
+				p.Wrong(e.at, "", "Family=: %s is none of ipv4, ipv6, both", foreign.Shown(e.value))
+			}
+		},
+	}, each(further, "From", "To", "IncomingInterface", "OutgoingInterface", "SourcePort", "DestinationPort", "IPProtocol",
+		"TypeOfService", "User", "SuppressInterfaceGroup", "Type", "GoTo", "L3MasterDevice"))
+})
 
 // of returns the families that the rule is for. The default is IPv4.
 func (r rule) of() families {

@@ -6,40 +6,43 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"wgkeys/deploy/tunnel/foreign"
 
 	"wgkeys/keyring"
 )
 
-var wireguardKeys = map[string]handler{
-	"PrivateKey": func(p *parser, e entry) {
-		p.key = e.value != ""
-		switch {
-		case e.value == "":
-			p.d.PrivateKey = keyring.PrivateKey{}
-		case p.credential(e):
-		default:
-			p.d.PrivateKey = p.PrivateKey(e.at, "PrivateKey=", e.value)
-		}
-	},
-	"PrivateKeyFile": func(p *parser, e entry) {
-		p.d.PrivateKeyFile = p.path(e)
-		p.key = p.key || e.value != ""
-	},
-	"ListenPort": func(p *parser, e entry) {
-		p.d.ListenPort = 0
-		if e.value != "" && e.value != "auto" {
-			p.d.ListenPort = p.Number(e.at, "ListenPort=", e.value, 1, math.MaxUint16)
-		}
-	},
-	"FirewallMark": firewallMark,
-	"FwMark":       firewallMark, // before systemd 243
-	"RouteTable":   func(p *parser, e entry) { p.table = p.routeTable(e) },
-	"RouteMetric":  func(p *parser, e entry) { p.prio = p.maybeNumber(e, foreign.Max32) },
-	// In systemd's tree before version 250, but in no release: networkd warns about
-	// the key and ignores it.
-	"ResolveIntervalSec": resolveInterval,
-}
+var wireguardKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"PrivateKey": func(p *parser, e entry) {
+			p.key = e.value != ""
+			switch {
+			case e.value == "":
+				p.d.PrivateKey = keyring.PrivateKey{}
+			case p.credential(e):
+			default:
+				p.d.PrivateKey = p.PrivateKey(e.at, "PrivateKey=", e.value)
+			}
+		},
+		"PrivateKeyFile": func(p *parser, e entry) {
+			p.d.PrivateKeyFile = p.path(e)
+			p.key = p.key || e.value != ""
+		},
+		"ListenPort": func(p *parser, e entry) {
+			p.d.ListenPort = 0
+			if e.value != "" && e.value != "auto" {
+				p.d.ListenPort = p.Number(e.at, "ListenPort=", e.value, 1, math.MaxUint16)
+			}
+		},
+		"FirewallMark": firewallMark,
+		"FwMark":       firewallMark, // before systemd 243
+		"RouteTable":   func(p *parser, e entry) { p.table = p.routeTable(e) },
+		"RouteMetric":  func(p *parser, e entry) { p.prio = p.maybeNumber(e, foreign.Max32) },
+		// In systemd's tree before version 250, but in no release: networkd warns about
+		// the key and ignores it.
+		"ResolveIntervalSec": resolveInterval,
+	}
+})
 
 func firewallMark(p *parser, e entry) {
 	p.d.FwMark = 0
@@ -50,37 +53,39 @@ func firewallMark(p *parser, e entry) {
 
 var resolveInterval = left("no systemd that was released knows it; names of endpoints are looked up again anyway")
 
-var peerKeys = map[string]handler{
-	"PublicKey": func(p *parser, e entry) {
-		if !p.credential(e) {
-			p.last().PublicKey = p.PublicKey(e.at, "PublicKey=", e.value)
-		}
-	},
-	"PublicKeyFile": func(p *parser, e entry) { // systemd 258 and later
-		p.last().PublicKeyFile, p.last().KeyAt = p.path(e), e.at
-	},
-	"PresharedKey": func(p *parser, e entry) {
-		switch {
-		case e.value == "":
-			p.last().PresharedKey = keyring.PresharedKey{}
-		case p.credential(e):
-		default:
-			p.last().PresharedKey = p.PresharedKey(e.at, "PresharedKey=", e.value)
-		}
-	},
-	"PresharedKeyFile": func(p *parser, e entry) { p.last().PresharedKeyFile = p.path(e) },
-	"AllowedIPs":       allowedIPs,
-	"Endpoint":         endpoint,
-	"PersistentKeepalive": func(p *parser, e entry) {
-		p.last().Keepalive = 0
-		if e.value != "off" && e.value != "" {
-			p.last().Keepalive = p.Number(e.at, "PersistentKeepalive=", e.value, 0, math.MaxUint16)
-		}
-	},
-	"RouteTable":         func(p *parser, e entry) { p.last().table = p.routeTable(e) },
-	"RouteMetric":        func(p *parser, e entry) { p.last().metric = p.maybeNumber(e, foreign.Max32) },
-	"ResolveIntervalSec": resolveInterval,
-}
+var peerKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"PublicKey": func(p *parser, e entry) {
+			if !p.credential(e) {
+				p.last().PublicKey = p.PublicKey(e.at, "PublicKey=", e.value)
+			}
+		},
+		"PublicKeyFile": func(p *parser, e entry) { // systemd 258 and later
+			p.last().PublicKeyFile, p.last().KeyAt = p.path(e), e.at
+		},
+		"PresharedKey": func(p *parser, e entry) {
+			switch {
+			case e.value == "":
+				p.last().PresharedKey = keyring.PresharedKey{}
+			case p.credential(e):
+			default:
+				p.last().PresharedKey = p.PresharedKey(e.at, "PresharedKey=", e.value)
+			}
+		},
+		"PresharedKeyFile": func(p *parser, e entry) { p.last().PresharedKeyFile = p.path(e) },
+		"AllowedIPs":       allowedIPs,
+		"Endpoint":         endpoint,
+		"PersistentKeepalive": func(p *parser, e entry) {
+			p.last().Keepalive = 0
+			if e.value != "off" && e.value != "" {
+				p.last().Keepalive = p.Number(e.at, "PersistentKeepalive=", e.value, 0, math.MaxUint16)
+			}
+		},
+		"RouteTable":         func(p *parser, e entry) { p.last().table = p.routeTable(e) },
+		"RouteMetric":        func(p *parser, e entry) { p.last().metric = p.maybeNumber(e, foreign.Max32) },
+		"ResolveIntervalSec": resolveInterval,
+	}
+})
 
 func (p *parser) last() *peer { return &p.peers[len(p.peers)-1] }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -30,42 +31,45 @@ type route struct {
 	metric bool // a metric was given
 }
 
-var ipKeys = together(map[string]handler{
-	"method":     func(p *parser, e entry) { p.at.method = e },
-	"address":    addressLine,
-	"addresses":  addressLine,
-	"gateway":    gatewayLine,
-	"route":      routeLine,
-	"routes":     routeLine,
-	"dns":        dns,
-	"dns-search": dnsSearch,
-	"route_options": func(p *parser, e entry) {
-		key, _ := strings.CutSuffix(e.key, "_options")
-		p.at.options[key] = e
-	},
-	"never-default": func(p *parser, e entry) { p.truth(e, func(yes bool) { p.at.neverDefault = yes }) },
-	"route-metric":  func(p *parser, e entry) { p.at.metric = p.Number(e.at, e.key, e.value, -1, foreign.Max32) },
-	"route-table":   func(p *parser, e entry) { p.at.table = p.Number(e.at, e.key, e.value, 0, foreign.Max32) },
-	"forwarding": func(p *parser, e entry) {
-		switch e.value {
-		case "1", "yes", "true":
-			p.at.forward = true
-		case "-1", "0", "2", "default", "no", "auto", "false":
-		default:
-			p.Wrong(e.at, "", "forwarding: %s is none of 0, 1, 2", foreign.Shown(e.value))
-		}
-	},
-	"routing-rule": left("a tunnel file has no rules but those that its routes need"),
-	"dns-priority": left("a tunnel's resolvers are asked for its domains; ~. is every name", "0"),
-	"mtu":          left("the tunnel's mtu is for both families", "0"),
-	"link-local":   left("a tunnel has the addresses that are written", "0", "1", "2", "-1"),
-}, each(ignore, "may-fail", "ignore-auto-dns", "ignore-auto-routes", "addr-gen-mode", "ip6-privacy", "token",
-	"dad-timeout", "required-timeout", "ra-timeout", "auto-route-ext-gw", "temp-valid-lifetime", "temp-preferred-lifetime",
-	"clat", "dhcp-client-id", "dhcp-dscp", "dhcp-duid", "dhcp-fqdn", "dhcp-hostname", "dhcp-hostname-flags", "dhcp-iaid",
-	"dhcp-ipv6-only-preferred", "dhcp-pd-hint", "dhcp-reject-servers", "dhcp-send-hostname", "dhcp-send-hostname-v2",
-	"dhcp-send-release", "dhcp-timeout", "dhcp-vendor-class-identifier", "shared-dhcp-lease-time", "shared-dhcp-range"),
-	each(left(noResolver), "dns-options", "routed-dns"),
-	each(left("it changes rules of the host", "0", "-1", "false"), "replace-local-rule"))
+var ipKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"method":     func(p *parser, e entry) { p.at.method = e },
+		"address":    addressLine,
+		"addresses":  addressLine,
+		"gateway":    gatewayLine,
+		"route":      routeLine,
+		"routes":     routeLine,
+		"dns":        dns,
+		"dns-search": dnsSearch,
+		"route_options": func(p *parser, e entry) {
+			key, _ := strings.CutSuffix(e.key, "_options")
+			p.at.options[key] = e
+		},
+		"never-default": func(p *parser, e entry) { p.truth(e, func(yes bool) { p.at.neverDefault = yes }) },
+		"route-metric":  func(p *parser, e entry) { p.at.metric = p.Number(e.at, e.key, e.value, -1, foreign.Max32) },
+		"route-table":   func(p *parser, e entry) { p.at.table = p.Number(e.at, e.key, e.value, 0, foreign.Max32) },
+		"forwarding": func(p *parser, e entry) {
+			switch e.value {
+			case "1", "yes", "true":
+				p.at.forward = true
+			case "-1", "0", "2", "default", "no", "auto", "false":
+			default:
+				p.Wrong(e.at, "", "forwarding: %s is none of 0, 1, 2", foreign.Shown(e.value))
+			}
+		},
+		"routing-rule": left("a tunnel file has no rules but those that its routes need"),
+		"dns-priority": left("a tunnel's resolvers are asked for its domains; ~. is every name", "0"),
+		"mtu":          left("the tunnel's mtu is for both families", "0"),
+		"link-local":   left("a tunnel has the addresses that are written", "0", "1", "2", "-1"),
+	}, each(ignore, "may-fail", "ignore-auto-dns", "ignore-auto-routes", "addr-gen-mode", "ip6-privacy", "token",
+		"dad-timeout", "required-timeout", "ra-timeout", "auto-route-ext-gw", "temp-valid-lifetime",
+		"temp-preferred-lifetime", "clat", "dhcp-client-id", "dhcp-dscp", "dhcp-duid", "dhcp-fqdn", "dhcp-hostname",
+		"dhcp-hostname-flags", "dhcp-iaid", "dhcp-ipv6-only-preferred", "dhcp-pd-hint", "dhcp-reject-servers",
+		"dhcp-send-hostname", "dhcp-send-hostname-v2", "dhcp-send-release", "dhcp-timeout", "dhcp-vendor-class-identifier",
+		"shared-dhcp-lease-time", "shared-dhcp-range"),
+		each(left(noResolver), "dns-options", "routed-dns"),
+		each(left("it changes rules of the host", "0", "-1", "false"), "replace-local-rule"))
+})
 
 func (p *parser) family() (bits int) {
 	if p.at == &p.ip[1] {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -108,19 +109,19 @@ func (p *parser) group(g *group) {
 		peer.PublicKey = p.PublicKey(g.at, "[wireguard-peer.KEY]", key)
 		p.d.Peers = append(p.d.Peers, peer)
 		p.pskFlags = entry{}
-		p.lines(g, "wireguard-peer", peerKeys)
+		p.lines(g, "wireguard-peer", peerKeys())
 		p.peerDone()
 		return
 	case g.name == "connection":
-		p.lines(g, g.name, connectionKeys)
+		p.lines(g, g.name, connectionKeys())
 	case g.name == "wireguard":
-		p.lines(g, g.name, wireguardKeys)
+		p.lines(g, g.name, wireguardKeys())
 	case g.name == "ipv4":
 		p.at = &p.ip[0]
-		p.lines(g, g.name, ipKeys)
+		p.lines(g, g.name, ipKeys())
 	case g.name == "ipv6":
 		p.at = &p.ip[1]
-		p.lines(g, g.name, ipKeys)
+		p.lines(g, g.name, ipKeys())
 	case slices.Contains(groups, g.name):
 		p.lines(g, g.name, nil)
 	case strings.HasPrefix(g.name, "."): // internal to NetworkManager
@@ -174,51 +175,59 @@ func (p *parser) truth(e entry, set func(bool)) {
 	}
 }
 
-var connectionKeys = together(map[string]handler{
-	"interface-name": func(p *parser, e entry) { p.d.Name = e.value },
-	"id":             func(p *parser, e entry) { p.d.Description = plain(e.value) },
-	"autoconnect":    func(p *parser, e entry) { p.truth(e, func(yes bool) { p.d.Manual = !yes }) },
-	"permissions":    left("a tunnel is the host's, not a user's"),
-	"zone":           left("a tunnel is in no zone of firewalld"),
-}, each(ignore, "uuid", "type", "timestamp", "read-only", "autoconnect-priority", "autoconnect-retries",
-	"auth-retries", "multi-connect", "stable-id", "wait-device-timeout", "wait-activation-delay", "lldp", "metered",
-	"mud-url", "gateway-ping-timeout", "ip-ping-timeout", "ip-ping-addresses", "ip-ping-addresses-require-all",
-	"down-on-poweroff", "mptcp-flags", "autoconnect-slaves", "autoconnect-ports"),
-	each(left(noResolver, "-1", "default"), "mdns", "llmnr", "dns-over-tls", "dnssec"),
-	each(left("a tunnel's interface is no part of another one, and starts no other one"), "master", "controller",
-		"slave-type",
-		"port-type", "secondaries"))
+// connectionKeys has what to do with each key of its section. This table and the others are made when
+// they are first used: the program is started often, and seldom reads such files.
+var connectionKeys = sync.OnceValue(func() map[string]handler {
+	return together(map[string]handler{
+		"interface-name": func(p *parser, e entry) { p.d.Name = e.value },
+		"id":             func(p *parser, e entry) { p.d.Description = plain(e.value) },
+		"autoconnect":    func(p *parser, e entry) { p.truth(e, func(yes bool) { p.d.Manual = !yes }) },
+		"permissions":    left("a tunnel is the host's, not a user's"),
+		"zone":           left("a tunnel is in no zone of firewalld"),
+	}, each(ignore, "uuid", "type", "timestamp", "read-only", "autoconnect-priority", "autoconnect-retries",
+		"auth-retries", "multi-connect", "stable-id", "wait-device-timeout", "wait-activation-delay", "lldp", "metered",
+		"mud-url", "gateway-ping-timeout", "ip-ping-timeout", "ip-ping-addresses", "ip-ping-addresses-require-all",
+		"down-on-poweroff", "mptcp-flags", "autoconnect-slaves", "autoconnect-ports"),
+		each(left(noResolver, "-1", "default"), "mdns", "llmnr", "dns-over-tls", "dnssec"),
+		each(left("a tunnel's interface is no part of another one, and starts no other one"), "master", "controller",
+			"slave-type",
+			"port-type", "secondaries"))
+})
 
 const noResolver = "a tunnel gives resolvers and domains, and leaves the rest to the host's resolver"
 
-var wireguardKeys = map[string]handler{
-	"private-key":       func(p *parser, e entry) { p.d.PrivateKey = p.PrivateKey(e.at, e.key, e.value) },
-	"private-key-flags": func(p *parser, e entry) { p.flags = e; p.Number(e.at, e.key, e.value, 0, 7) },
-	"listen-port":       func(p *parser, e entry) { p.d.ListenPort = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
-	"fwmark": func(p *parser, e entry) {
-		p.d.FwMark = uint32(p.Number(e.at, e.key, e.value, 0, foreign.Max32))
-	},
-	"mtu":         func(p *parser, e entry) { p.d.MTU = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
-	"peer-routes": func(p *parser, e entry) { p.truth(e, func(yes bool) { p.peerRoutes = yes }) },
-	"ip4-auto-default-route": func(p *parser, e entry) {
-		p.auto[0] = p.Number(e.at, e.key, e.value, -1, 1)
-	},
-	"ip6-auto-default-route": func(p *parser, e entry) {
-		p.auto[1] = p.Number(e.at, e.key, e.value, -1, 1)
-	},
-}
+var wireguardKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"private-key":       func(p *parser, e entry) { p.d.PrivateKey = p.PrivateKey(e.at, e.key, e.value) },
+		"private-key-flags": func(p *parser, e entry) { p.flags = e; p.Number(e.at, e.key, e.value, 0, 7) },
+		"listen-port":       func(p *parser, e entry) { p.d.ListenPort = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
+		"fwmark": func(p *parser, e entry) {
+			p.d.FwMark = uint32(p.Number(e.at, e.key, e.value, 0, foreign.Max32))
+		},
+		"mtu":         func(p *parser, e entry) { p.d.MTU = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
+		"peer-routes": func(p *parser, e entry) { p.truth(e, func(yes bool) { p.peerRoutes = yes }) },
+		"ip4-auto-default-route": func(p *parser, e entry) {
+			p.auto[0] = p.Number(e.at, e.key, e.value, -1, 1)
+		},
+		"ip6-auto-default-route": func(p *parser, e entry) {
+			p.auto[1] = p.Number(e.at, e.key, e.value, -1, 1)
+		},
+	}
+})
 
-var peerKeys = map[string]handler{
-	"endpoint": func(p *parser, e entry) {
-		p.last().Endpoint, p.last().EndpointAt = p.Endpoint(e.at, e.key, e.value), e.at
-	},
-	"preshared-key":       func(p *parser, e entry) { p.last().PresharedKey = p.PresharedKey(e.at, e.key, e.value) },
-	"preshared-key-flags": func(p *parser, e entry) { p.pskFlags = e; p.Number(e.at, e.key, e.value, 0, 7) },
-	"persistent-keepalive": func(p *parser, e entry) {
-		p.last().Keepalive = p.Number(e.at, e.key, e.value, 0, math.MaxUint16)
-	},
-	"allowed-ips": allowedIPs,
-}
+var peerKeys = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"endpoint": func(p *parser, e entry) {
+			p.last().Endpoint, p.last().EndpointAt = p.Endpoint(e.at, e.key, e.value), e.at
+		},
+		"preshared-key":       func(p *parser, e entry) { p.last().PresharedKey = p.PresharedKey(e.at, e.key, e.value) },
+		"preshared-key-flags": func(p *parser, e entry) { p.pskFlags = e; p.Number(e.at, e.key, e.value, 0, 7) },
+		"persistent-keepalive": func(p *parser, e entry) {
+			p.last().Keepalive = p.Number(e.at, e.key, e.value, 0, math.MaxUint16)
+		},
+		"allowed-ips": allowedIPs,
+	}
+})
 
 func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
 
