@@ -412,8 +412,9 @@ func (m *maker) mute(h *host) {
 		return
 	}
 	h.reachable = false
-	m.part(h, "it has no Endpoint, and without a ListenPort nobody knows where this host is: wg show "+m.Tunnel+
-		" listen-port has the one that it may have kept", func(e *entry) bool { return e.p.Endpoint == "" && e.peer.d == nil })
+	why := "it has no Endpoint, and without a ListenPort nobody knows where this host is: wg show " + m.Tunnel +
+		" listen-port has the one that it may have kept"
+	m.part(h, why, func(e *entry) bool { return e.p.Endpoint == "" && e.peer.d == nil })
 }
 
 // unmet drops peers that have files of their own if nobody knows where either of the two is. In

@@ -127,7 +127,8 @@ func plain(file foreign.File) error {
 	text := bytes.TrimLeft(file.Text, " \t\r\n")
 	for _, k := range notPlain {
 		if bytes.HasPrefix(text, []byte(k.begins)) {
-			return fault.NewFile("cannot import", file.Name, k.why, strings.ReplaceAll(k.hint, "FILE", words.ForShell(file.Name)))
+			hint := strings.ReplaceAll(k.hint, "FILE", words.ForShell(file.Name))
+			return fault.NewFile("cannot import", file.Name, k.why, hint)
 		}
 	}
 	return nil
