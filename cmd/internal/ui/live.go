@@ -208,6 +208,26 @@ func (l *Live) lines(most int) (all []string) {
 	return append(all, state)
 }
 
+// cut shortens a line to a number of columns. A host's message may have characters that take
+// two columns, or none.
+func cut(line string, columns int) string {
+	if uniseg.StringWidth(line) <= columns {
+		return line
+	}
+	const dots = "..."
+	kept, width := 0, len(dots)
+	for rest, state := line, -1; rest != ""; {
+		var cluster string
+		var wide int
+		cluster, rest, wide, state = uniseg.FirstGraphemeClusterInString(rest, state)
+		if width += wide; width > columns {
+			break
+		}
+		kept += len(cluster)
+	}
+	return line[:kept] + dots
+}
+
 // A LineWriter passes on whole lines, made printable and without their newline.
 type LineWriter struct {
 	Line func(string)

@@ -289,7 +289,7 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if u.bar == nil && time.Since(start) >= 2*time.Second {
-			u.bar = &bar{f: f, what: what, all: all, begun: start}
+			u.bar = newBar(f, what, all)
 		}
 		if u.bar != nil {
 			u.bar.set(done)

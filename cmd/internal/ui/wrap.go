@@ -89,23 +89,3 @@ func pieces(text string) (all []string) {
 func ends(word, marks string) bool {
 	return word != "" && strings.ContainsRune(marks, rune(word[len(word)-1]))
 }
-
-// cut shortens a line to a number of columns. A host's message may have characters that take
-// two columns, or none.
-func cut(line string, columns int) string {
-	if uniseg.StringWidth(line) <= columns {
-		return line
-	}
-	const dots = "..."
-	kept, width := 0, len(dots)
-	for rest, state := line, -1; rest != ""; {
-		var cluster string
-		var wide int
-		cluster, rest, wide, state = uniseg.FirstGraphemeClusterInString(rest, state)
-		if width += wide; width > columns {
-			break
-		}
-		kept += len(cluster)
-	}
-	return line[:kept] + dots
-}
