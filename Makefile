@@ -228,7 +228,7 @@ lab:
 
 setup-test setup-demo setup-bench setup-many: setup-%:
 	@testdata/setup/packages.sh $*
-	@[ $* != test ] || testdata/setup/managers.sh firewalld ifupdown2 dhcpcd
+	@[ $* != test ] || testdata/setup/managers.sh firewalld ifupdown2
 
 clean:
 	rm -rf wgkeys programs dist .lab

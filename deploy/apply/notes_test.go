@@ -141,3 +141,16 @@ func TestWhoAdvertises(t *testing.T) {
 		}
 	}
 }
+
+// TestLeased: a route to the tunnel's own network that a DHCP client made is a finding, with what to
+// run; any other one of it is not.
+func TestLeased(t *testing.T) {
+	v := view(t, "[hosts.shale]\naddresses = [\"10.9.0.1/24\"]\nendpoint = \"192.0.2.1\"\n", "shale", nil)
+	for prefix, want := range map[string]bool{"10.9.0.0/24": true, "10.8.0.0/24": false} {
+		plan := planOn(t, v, func(s *apply.State) { s.Leased = append(s.Leased, netip.MustParsePrefix(prefix)) })
+		found := strings.Join(plan.Findings, "\n")
+		if got := strings.Contains(found, "echo denyinterfaces wg0 >>/etc/dhcpcd.conf"); got != want {
+			t.Errorf("%s: %q", prefix, plan.Findings)
+		}
+	}
+}
