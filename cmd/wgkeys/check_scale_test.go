@@ -15,6 +15,7 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
+	"wgkeys/keyring/parallel"
 	"wgkeys/vault"
 )
 
@@ -65,7 +66,7 @@ func newLargeRepo(tb testing.TB, n int) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	repo.Each(n, func(i int) {
+	parallel.Queue(n, func(i int) {
 		host := fmt.Sprintf("h%d", i)
 		if i == 0 {
 			host = "hub"

@@ -23,6 +23,7 @@ import (
 	"wgkeys/deploy/tunnel/formats"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/parallel"
 )
 
 func exportCommand() (*cli.Command, func(*env) error) {
@@ -204,7 +205,7 @@ func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) 
 func (x *exporter) each(n int, do func(i int) error) error {
 	if !x.secret {
 		errs := make([]error, n)
-		repo.Each(n, func(i int) { errs[i] = do(i) })
+		parallel.Queue(n, func(i int) { errs[i] = do(i) })
 		return cmp.Or(errs...)
 	}
 	for i := range n {

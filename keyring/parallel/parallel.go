@@ -1,10 +1,11 @@
 // Package parallel divides among the processors what takes one of them a while: lists of
-// thousands, of which each part can be worked on by itself.
+// thousands, of which each part, or each thing, can be worked on by itself.
 package parallel
 
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // A Range is a part of a list: from the index From to before To.
@@ -19,6 +20,17 @@ func Ranges(n, least int) []Range {
 		ranges[i] = Range{i * n / parts, (i + 1) * n / parts}
 	}
 	return ranges
+}
+
+// Queue calls do for 0 to n-1, in order, each as soon as a worker is free: there are a few more of
+// them than processors, since some wait for the disk. It returns after the last one.
+func Queue(n int, do func(i int)) {
+	var next atomic.Int64
+	Each(min(n, runtime.NumCPU()+2), func(int) {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			do(i)
+		}
+	})
 }
 
 // Each calls do for 0 to n-1, all at the same time, and returns after the last one.

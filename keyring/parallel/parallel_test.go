@@ -29,14 +29,16 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// TestEach: each call is made once, and has ended when Each returns.
+// TestEach: each call is made once, and has ended when the function returns.
 func TestEach(t *testing.T) {
-	for n := range 9 {
-		calls := make([]atomic.Int32, n)
-		Each(n, func(i int) { calls[i].Add(1) })
-		for i := range calls {
-			if got := calls[i].Load(); got != 1 {
-				t.Errorf("of %d, %d was called %d times", n, i, got)
+	for name, f := range map[string]func(int, func(int)){"Each": Each, "Queue": Queue} {
+		for _, n := range []int{0, 1, 2, 9, 500} {
+			calls := make([]atomic.Int32, n)
+			f(n, func(i int) { calls[i].Add(1) })
+			for i := range calls {
+				if got := calls[i].Load(); got != 1 {
+					t.Errorf("%s of %d: %d was called %d times", name, n, i, got)
+				}
 			}
 		}
 	}

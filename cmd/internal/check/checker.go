@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/parallel"
 	"wgkeys/vault"
 )
 
@@ -57,7 +58,7 @@ func (c *checker) tunnels(names []string) error {
 			c.hosts = append(c.hosts, &hosts[i])
 		}
 	}
-	repo.Each(len(c.hosts), func(i int) { c.hosts[i].run() })
+	parallel.Queue(len(c.hosts), func(i int) { c.hosts[i].run() })
 	for _, h := range c.hosts {
 		c.found = append(c.found, h.found...)
 	}
@@ -103,7 +104,7 @@ func (c *checker) duplicates() {
 func (c *checker) psks(t *tunnel.Tunnel) {
 	pairs := t.PSKPairs()
 	reports := make([]report, len(pairs))
-	repo.Each(len(pairs), func(i int) {
+	parallel.Queue(len(pairs), func(i int) {
 		reports[i].dir = c.dir
 		c.psk(&reports[i], t.Name, pairs[i][0], pairs[i][1])
 	})

@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/parallel"
 	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
@@ -42,7 +43,7 @@ func (c *checker) orphaned() error {
 	}
 	reports := make([]report, len(hosts))
 	errs := make([]error, len(hosts))
-	repo.Each(len(hosts), func(i int) {
+	parallel.Queue(len(hosts), func(i int) {
 		reports[i].dir = c.dir
 		errs[i] = c.orphanedHost(&reports[i], hosts[i], named[hosts[i]], inTunnel, asked)
 	})

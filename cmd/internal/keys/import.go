@@ -15,6 +15,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/parallel"
 	"wgkeys/vault"
 )
 
@@ -179,7 +180,7 @@ func (i *importer) seal(n int, one func(b *vault.Batch, n int) error) error {
 	}
 	defer b.Close()
 	errs := make([]error, n)
-	repo.Each(n, func(n int) { errs[n] = one(b, n) })
+	parallel.Queue(n, func(n int) { errs[n] = one(b, n) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

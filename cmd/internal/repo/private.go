@@ -10,6 +10,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/parallel"
 	"wgkeys/vault"
 )
 
@@ -36,7 +37,7 @@ func (p *privateKeys) refuse(tunnel string, keys map[string]keyring.PublicKey) e
 	slices.Sort(ask)
 	of := make([]string, len(ask))
 	public := p.byKey(tunnel, keys)
-	Each(len(ask), func(i int) { of[i] = p.whose(ask[i], tunnel, keys[ask[i]], public) })
+	parallel.Queue(len(ask), func(i int) { of[i] = p.whose(ask[i], tunnel, keys[ask[i]], public) })
 	for i, host := range ask {
 		if of[i] != "" {
 			return p.found(host, tunnel, of[i])

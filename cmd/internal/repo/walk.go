@@ -9,6 +9,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/parallel"
 	"wgkeys/vault"
 )
 
@@ -23,7 +24,7 @@ func (r *Repo) EachPublic(do func(host, name, path string)) error {
 		return fault.WrapFile(err, "cannot read the keyring", r.Ring.Dir, "ls -l "+ui.Quoted(r.Ring.Dir))
 	}
 	found := make([][]string, len(hosts))
-	Each(len(hosts), func(i int) {
+	parallel.Queue(len(hosts), func(i int) {
 		if keyring.CheckHost(hosts[i].Name()) != nil {
 			return
 		}
@@ -52,7 +53,7 @@ func (r *Repo) EachPublicKey(do func(HostKey, keyring.PublicKey)) error {
 		return err
 	}
 	keys := make([]keyring.PublicKey, len(all))
-	Each(len(all), func(i int) { keys[i], _ = r.Ring.GetFrom(r.Snapshot, all[i].Host, all[i].Tunnel) })
+	parallel.Queue(len(all), func(i int) { keys[i], _ = r.Ring.GetFrom(r.Snapshot, all[i].Host, all[i].Tunnel) })
 	for i, k := range keys {
 		if !k.IsZero() {
 			do(all[i], k)
@@ -72,7 +73,7 @@ func (r *Repo) EachMeta(do func(host, file string, m vault.Meta)) error {
 		meta vault.Meta
 	}
 	found, errs := make([][]sealed, len(hosts)), make([]error, len(hosts))
-	Each(len(hosts), func(i int) {
+	parallel.Queue(len(hosts), func(i int) {
 		var names []string
 		names, errs[i] = r.Vault.List(hosts[i])
 		for _, file := range names {
