@@ -19,13 +19,16 @@ func TestLabManagersDhcpcd(t *testing.T) {
 	unpackOn(u, u.Shale, "dhcpcd")
 	// There is neither udev nor a DHCP server. What the finding says of systemd is done by hand.
 	const start = "setsid dhcpcd -B >>/run/dhcpcd.log 2>&1 </dev/null &"
-	u.Must(u.Shale, "mkdir -p /var/lib/dhcpcd; printf 'duid\nnodev\nslaac private\npersistent\nnoipv4ll\n' >/etc/dhcpcd.conf; "+start)
+	u.Must(u.Shale, "pkill dhcpcd; while pgrep dhcpcd; do sleep 0.1; done; rm -f /run/dhcpcd.log; mkdir -p /var/lib/dhcpcd")
+	u.Write(u.Shale, "/etc/dhcpcd.conf", "duid\nnodev\nslaac private\npersistent\nnoipv4ll\n")
+	u.Must(u.Shale, start)
 	advertised := func() bool {
 		return strings.Contains(u.Run(u.Shale, "ip -6 route show default").Stdout, "proto ra metric 1002")
 	}
 	u.Until("dhcpcd to make the default route", advertised)
 
-	// It takes an interface for sure that has its address when it starts, as after an upgrade of it.
+	// Of an interface that comes up without an address it says that somebody else is to give it one,
+	// and takes it or not. One that has its address when dhcpcd starts, as after an upgrade, it takes.
 	const restart = "pkill -o dhcpcd; while pgrep dhcpcd; do sleep 0.1; done; ( " + start + " )"
 	u.Must(u.Shale, "wgkeys apply && { "+restart+"; }")
 	u.Until("dhcpcd to take the tunnel", func() bool {
@@ -46,7 +49,8 @@ func TestLabManagersDhcpcd(t *testing.T) {
 			r.Stdout == "" && !strings.Contains(r.Stderr, "finding")
 	})
 	u.Must(u.Shale, "wgkeys down && wgkeys apply && sleep 1")
-	if r := u.Run(u.Shale, "wgkeys plan"); r.Code != 0 || strings.Contains(u.Must(u.Shale, "ip route"), "wg0 proto dhcp") {
+	taken := strings.Contains(u.Must(u.Shale, "ip route"), "wg0 proto dhcp")
+	if r := u.Run(u.Shale, "wgkeys plan"); r.Code != 0 || taken {
 		t.Errorf("dhcpcd takes a new interface, which it is denied: exit %d\n%s", r.Code, r.Stderr)
 	}
 }
