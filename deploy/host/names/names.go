@@ -108,6 +108,9 @@ func (f *follower) wanted() bool {
 	return err == nil && os.SameFile(now, mine)
 }
 
+// busy reports whether a rotation changes the tunnel: then that decides.
+func (f *follower) busy() bool { return participant.UnderWay(f.name) != nil }
+
 // readView returns the view that was applied last. A rotation changes it, too.
 func (f *follower) readView() *tunnel.View {
 	now, err := os.Stat(kept.Path(f.name))
@@ -235,8 +238,7 @@ func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, n
 	if moves == nil {
 		return
 	}
-	busy := func() bool { return participant.UnderWay(f.name) != nil }
-	if session.MoveEndpoints(ctx, view, moves, busy) != nil {
+	if session.MoveEndpoints(ctx, view, moves, f.busy) != nil {
 		return // the next look tries it again
 	}
 	for _, n := range moved {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"wgkeys/deploy/host/session"
-	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -36,8 +35,7 @@ func (f *follower) keepProxies(ctx context.Context, view *tunnel.View) (cost tim
 	case there >= max(a.most, len(view.Proxies)):
 		a.most, a.retry = there, retry{}
 	case a.retry.due(now):
-		busy := func() bool { return participant.UnderWay(f.name) != nil }
-		session.RestoreProxies(ctx, view, busy) // if it fails, the next time
+		session.RestoreProxies(ctx, view, f.busy) // if it fails, the next time
 	}
 	return now.Sub(start)
 }

@@ -8,7 +8,6 @@ import (
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/host/session"
-	"wgkeys/deploy/rotate/participant"
 )
 
 // A retry is when to try again what failed: later each time.
@@ -42,8 +41,7 @@ func (f *follower) keepTable(ctx context.Context) {
 	if err != nil || there || !f.tabled() || !f.table.retry.due(time.Now()) {
 		return
 	}
-	busy := func() bool { return participant.UnderWay(f.name) != nil }
-	session.RestoreTable(ctx, f.name, busy) // if it fails, the next time
+	session.RestoreTable(ctx, f.name, f.busy) // if it fails, the next time
 }
 
 // tabled reports whether the tunnel has a table by its journal, which is read only if it has
